@@ -1,0 +1,1 @@
+"""The application: config, building the parts, the command line."""

@@ -1,0 +1,1 @@
+"""Verifiable constraints: the language of prompts whose answers a program can check."""

@@ -1,0 +1,1 @@
+"""The creator: informativeness, sampling, operators, evolvers and gates; numpy only."""

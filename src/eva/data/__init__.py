@@ -1,0 +1,1 @@
+"""Prompts and packaged assets: what comes from outside."""

@@ -1,0 +1,1 @@
+"""Engines: policies that answer and train."""

@@ -1,0 +1,1 @@
+"""Evaluation: held-out reward, IFEval, relevance, and the statistics of a difference."""

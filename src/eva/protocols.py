@@ -1,0 +1,193 @@
+"""The seams. Every part of the game is one of these, handed to a schedule by its caller.
+
+Implementations live in `creator/`, `solver/`, `engines/`, `rewards/`, `evals/` and `runs/`; they
+import neither each other nor the schedules. None of these calls may reorder what it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from eva.rng import Streams
+from eva.types import (
+    Estimates,
+    Example,
+    Floats,
+    Group,
+    Ints,
+    Json,
+    Loss,
+    Prompt,
+    Proposal,
+    Ragged,
+    SamplingParams,
+    ScoredGroup,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Generator(Protocol):
+    """Answers prompts."""
+
+    def sample(
+        self, prompts: Sequence[Prompt], params: SamplingParams, streams: Streams
+    ) -> list[Group]:
+        """Return one group per prompt, in order.
+
+        Response i of a prompt draws from `streams.of(prompt.id, i)` alone. A prompt too long for
+        the model comes back with no responses, never with a shortened prompt.
+
+        Raises:
+            GenerationError: the model or server is broken as a whole.
+        """
+        ...
+
+
+class Objective(Protocol):
+    """A loss as a pure function of per-token log-probs; see `eva.solver.objectives`."""
+
+    def __call__(
+        self,
+        policy: tuple[Ragged, ...],
+        reference: tuple[Ragged, ...] | None,
+        columns: Mapping[str, Tensor],
+    ) -> Loss:
+        """Return per-example values, (B,).
+
+        `policy` and `reference` hold one `Ragged` per completion slot of the examples: (chosen,
+        rejected) for pairs. `columns` holds (B,) tensors. The result for one example must not
+        depend on the others: so it depends neither on micro-batches nor on the engine.
+        """
+        ...
+
+
+class Engine(Generator, Protocol):
+    """A policy that can be trained: the local engine, later a Tinker server."""
+
+    @property
+    def version(self) -> str:
+        """Names the weights; changes with every optimiser step and load."""
+        ...
+
+    def logprobs(self, examples: Sequence[Example]) -> list[tuple[tuple[float, ...], ...]]:
+        """Return the policy's log-probs of every completion token, aligned with `completions`."""
+        ...
+
+    def forward_backward(
+        self, examples: Sequence[Example], objective: Objective, normaliser: float
+    ) -> Mapping[str, float]:
+        """Add to the gradient that of `sum(values) / normaliser`.
+
+        Returns the sums over the examples of the objective's metrics, and of its values as `loss`. Micro-batching by token budget lives inside.
+
+        Raises:
+            SolverError: the loss or the gradient is not finite.
+        """
+        ...
+
+    def step(self, lr: float, clip: float | None) -> float:
+        """Apply and clear the gradient; return its norm before clipping."""
+        ...
+
+    def save(self, folder: Path, *, optimiser: bool = False) -> None:
+        """Write weights (and optimiser state) to an empty or new folder, as safetensors."""
+        ...
+
+    def load(self, folder: Path | None, *, optimiser: bool = False) -> None:
+        """Restore what `save` wrote; None restores the weights the engine was made with."""
+        ...
+
+
+class RewardModel(Protocol):
+    """Scores answers: higher is better."""
+
+    def score(self, groups: Sequence[Group]) -> list[ScoredGroup]:
+        """Return the groups, in order, each response with a score or with why it has none.
+
+        Raises:
+            RewardError: more than half of 20 or more responses could not be scored.
+        """
+        ...
+
+
+class Informativeness(Protocol):
+    """Says how much the solver can learn from each prompt (arXiv:2411.00062, eq. 5 and 6)."""
+
+    def __call__(self, rewards: Sequence[Sequence[float | None]]) -> Estimates:
+        """Map the rewards of P prompts, ragged (P, G), to P estimates; None is left out."""
+        ...
+
+
+class Sampler(Protocol):
+    """Draws the informative subset."""
+
+    def __call__(self, info: Floats, k: int, rng: np.random.Generator) -> Ints:
+        """Return k distinct indices into `info`, (P,), in order of drawing; NaN is never drawn.
+
+        Fewer than k come back where fewer can be drawn.
+        """
+        ...
+
+
+class Evolver(Protocol):
+    """Writes new prompts from informative ones."""
+
+    @property
+    def chain(self) -> bool:
+        """Whether an accepted child is the parent of the next (EvolInstruct), or all are siblings."""
+        ...
+
+    def propose(self, parents: Sequence[Prompt], step: int, streams: Streams) -> list[Proposal]:
+        """Return one proposal per parent, in order; `step` counts the rewrites of a seed from 0."""
+        ...
+
+
+class Gate(Protocol):
+    """Refuses bad children."""
+
+    @property
+    def name(self) -> str:
+        """How refusals name it."""
+        ...
+
+    def __call__(self, child: Prompt, lineage: Sequence[Prompt]) -> str | None:
+        """Return why the child is refused, or None.
+
+        `lineage` is the child's parent (last) and as many of its ancestors as are known.
+        """
+        ...
+
+    def remember(self, prompt: Prompt) -> None:
+        """Take note of a prompt that entered the population; most gates need not."""
+        ...
+
+
+class Evaluator(Protocol):
+    """Measures a policy on prompts it does not train on."""
+
+    @property
+    def name(self) -> str:
+        """Prefix of its metrics."""
+        ...
+
+    def evaluate(self, policy: Generator, streams: Streams) -> Mapping[str, Json]:
+        """Answer the held-out prompts and return per-prompt rows and what they add up to."""
+        ...
+
+
+class Tracker(Protocol):
+    """Receives metrics."""
+
+    def log(self, metrics: Mapping[str, float], *, round: int, step: int) -> None:
+        """Record metrics of a round (and of an optimiser step, counted over the run)."""
+        ...
+
+    def close(self) -> None:
+        """Flush and end."""
+        ...

@@ -1,0 +1,1 @@
+"""Rewards: rules, reward models, user functions, combinations."""

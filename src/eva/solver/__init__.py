@@ -1,0 +1,1 @@
+"""The solver: objectives, pairs and learning-rate schedules."""
