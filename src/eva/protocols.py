@@ -84,7 +84,8 @@ class Engine(Generator, Protocol):
     ) -> Mapping[str, float]:
         """Add to the gradient that of `sum(values) / normaliser`.
 
-        Returns the sums over the examples of the objective's metrics, and of its values as `loss`. Micro-batching by token budget lives inside.
+        Returns the sums over the examples of the objective's metrics, and of its values as `loss`.
+        Micro-batching by token budget lives inside.
 
         Raises:
             SolverError: the loss or the gradient is not finite.
@@ -140,7 +141,7 @@ class Evolver(Protocol):
 
     @property
     def chain(self) -> bool:
-        """Whether an accepted child is the parent of the next (EvolInstruct), or all are siblings."""
+        """Whether an accepted child is the next parent (EvolInstruct), or all are siblings."""
         ...
 
     def propose(self, parents: Sequence[Prompt], step: int, streams: Streams) -> list[Proposal]:
