@@ -6,15 +6,16 @@ import neither each other nor the schedules. None of these calls may reorder wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
 from eva.rng import Streams
 from eva.types import (
     Estimates,
+    Evolution,
     Example,
     Floats,
     Group,
@@ -26,6 +27,7 @@ from eva.types import (
     Ragged,
     SamplingParams,
     ScoredGroup,
+    Stage,
 )
 
 if TYPE_CHECKING:
@@ -75,8 +77,13 @@ class Engine(Generator, Protocol):
         """Names the weights; changes with every optimiser step and load."""
         ...
 
-    def logprobs(self, examples: Sequence[Example]) -> list[tuple[tuple[float, ...], ...]]:
-        """Return the policy's log-probs of every completion token, aligned with `completions`."""
+    def logprobs(
+        self, examples: Sequence[Example], *, base: bool = False
+    ) -> list[tuple[tuple[float, ...], ...]]:
+        """Return log-probs of every completion token, aligned with `completions`.
+
+        They are the current policy's, or with `base` those of the weights the engine was made with.
+        """
         ...
 
     def forward_backward(
@@ -179,6 +186,81 @@ class Evaluator(Protocol):
 
     def evaluate(self, policy: Generator, streams: Streams) -> Mapping[str, Json]:
         """Answer the held-out prompts and return per-prompt rows and what they add up to."""
+        ...
+
+
+R = TypeVar("R", Group, ScoredGroup, Evolution, Example, Mapping[str, Json])
+T = TypeVar("T")
+
+
+class Journal(Protocol):
+    """Remembers what was done, so that a resumed run does not do it again; see `eva.runs`."""
+
+    def map(
+        self,
+        stage: Stage,
+        items: Sequence[T],
+        produce: Callable[[Sequence[T]], Sequence[R]],
+        *,
+        rows: type[R],
+        chunk: int,
+    ) -> list[R]:
+        """Return `produce` of all items, chunk by chunk, one result per item.
+
+        A chunk is committed as it is done: its rows as Parquet, and what they say of prompts
+        (scores, children, refusals) to the population. Committed chunks are read, not produced.
+        """
+        ...
+
+    def once(self, stage: Stage, produce: Callable[[], Json]) -> Json:
+        """Return what `produce` returns; if it was committed before, that, unproduced."""
+        ...
+
+    def checkpoints(self, stage: Stage) -> Checkpoints:
+        """Return the checkpoints of a training stage."""
+        ...
+
+    def log(self, stage: Stage, metrics: Mapping[str, float], *, step: int | None = None) -> None:
+        """Record metrics; they are kept with the next commit, and dropped if none follows."""
+        ...
+
+    def admit(self, prompts: Sequence[Prompt]) -> None:
+        """Add human prompts to the population; those already there are left as they are."""
+        ...
+
+    def prompts(self, ids: Sequence[str] | None = None) -> list[Prompt]:
+        """Return prompts of the population by id, or all in order of entry."""
+        ...
+
+
+class Checkpoints(Protocol):
+    """The checkpoints of one training stage."""
+
+    def latest(self) -> tuple[int, Path] | None:
+        """Return the optimiser step and folder of the newest committed checkpoint."""
+        ...
+
+    def commit(self, step: int, write: Callable[[Path], None], *, final: bool = False) -> Path:
+        """Let `write` fill a new folder and commit it; older ones beyond the retention go.
+
+        The `final` checkpoint of a stage is its policy and is kept under `policy/`.
+        """
+        ...
+
+
+class Progress(Protocol):
+    """Watches a run live."""
+
+    def begin(self, stage: Stage, total: int, *, done: int = 0, unit: str = "prompts") -> None:
+        """Say that a stage begins, or goes on with `done` of `total` behind it."""
+        ...
+
+    def advance(self, done: int, **figures: float) -> None:
+        """Say that `done` units are behind it, with the newest figures (`tokens`, `reward`, ...)."""
+        ...
+
+    def end(self) -> None:
+        """Say that the stage has ended."""
         ...
 
 

@@ -239,6 +239,24 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Evolution:
+    """What became of one seed: the children that entered, the proposals that did not."""
+
+    parent_id: str
+    children: tuple[Prompt, ...]
+    refusals: tuple[Refusal, ...]
+    generated_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Names one step of one round: `Stage(2, "creator/answer")`."""
+
+    round: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """One training example: completions of one prompt, with what the objective needs to know."""
 
