@@ -22,6 +22,7 @@ from eva.types import (
     Ints,
     Json,
     Loss,
+    Pairing,
     Prompt,
     Proposal,
     Ragged,
@@ -176,6 +177,75 @@ class Gate(Protocol):
         ...
 
 
+class Creator(Protocol):
+    """Chooses informative prompts and evolves them (arXiv:2411.00062, Algorithm 1)."""
+
+    @property
+    def estimates(self) -> bool:
+        """Whether it wants rewards: `uniform` informativeness needs no answers."""
+        ...
+
+    def estimate(self, rewards: Sequence[Sequence[float | None]]) -> Estimates:
+        """Return the informativeness of prompts from the rewards of their responses, (P, G)."""
+        ...
+
+    def sample(self, info: Floats, streams: Streams) -> Ints:
+        """Return the indices of the informative subset, in order of drawing."""
+        ...
+
+    def evolve(
+        self, seeds: Sequence[Prompt], population: Population, streams: Streams
+    ) -> list[Evolution]:
+        """Return what became of each seed, in order; `population` is every prompt known so far."""
+        ...
+
+    def mix(
+        self, evolutions: Sequence[Evolution], originals: Sequence[Prompt], streams: Streams
+    ) -> list[Prompt]:
+        """Return the solver's prompts: as many as there are originals, most of them evolved."""
+        ...
+
+
+class Population(Protocol):
+    """Every prompt ever."""
+
+    def prompts(self, ids: Sequence[str] | None = None) -> list[Prompt]:
+        """Return prompts by id, or all in order of entry."""
+        ...
+
+
+class Solver(Protocol):
+    """Makes pairs of scored answers and trains the policy on them (Algorithm 1)."""
+
+    @property
+    def scratch(self) -> bool:
+        """Whether every round trains the first weights on the pairs of all rounds so far."""
+        ...
+
+    @property
+    def carries(self) -> bool:
+        """Whether a round goes on with the optimiser's state of the last one."""
+        ...
+
+    def pair(self, scored: Sequence[ScoredGroup], streams: Streams) -> Pairing:
+        """Return training examples, and why the other groups gave none."""
+        ...
+
+    def refer(self, engine: Engine, examples: Sequence[Example]) -> list[Example]:
+        """Attach the reference's log-probs; the engine holds the round's first policy."""
+        ...
+
+    def cost(self, examples: Sequence[Example]) -> int:
+        """Return how many tokens training on the examples processes."""
+        ...
+
+    def train(
+        self, engine: Engine, examples: Sequence[Example], journal: Journal, streams: Streams
+    ) -> Mapping[str, Json]:
+        """Train, commit the round's policy to `journal.checkpoints`, and return a summary."""
+        ...
+
+
 class Evaluator(Protocol):
     """Measures a policy on prompts it does not train on."""
 
@@ -185,7 +255,7 @@ class Evaluator(Protocol):
         ...
 
     def evaluate(self, policy: Generator, streams: Streams) -> Mapping[str, Json]:
-        """Answer the held-out prompts and return per-prompt rows and what they add up to."""
+        """Answer the held-out prompts; return `rows` by prompt and `metrics` by full name."""
         ...
 
 
@@ -193,7 +263,7 @@ R = TypeVar("R", Group, ScoredGroup, Evolution, Example, Mapping[str, Json])
 T = TypeVar("T")
 
 
-class Journal(Protocol):
+class Journal(Population, Protocol):
     """Remembers what was done, so that a resumed run does not do it again; see `eva.runs`."""
 
     def map(
@@ -232,6 +302,10 @@ class Journal(Protocol):
         """Return prompts of the population by id, or all in order of entry."""
         ...
 
+    def read(self, stage: Stage, rows: type[R]) -> list[R]:
+        """Return all committed rows of a stage that `map` went through; empty if it never ran."""
+        ...
+
 
 class Checkpoints(Protocol):
     """The checkpoints of one training stage."""
@@ -256,7 +330,7 @@ class Progress(Protocol):
         ...
 
     def advance(self, done: int, **figures: float) -> None:
-        """Say that `done` units are behind it, with the newest figures (`tokens`, `reward`, ...)."""
+        """Say that `done` units are behind it, with the newest figures (`tokens`, `reward`)."""
         ...
 
     def end(self) -> None:

@@ -276,6 +276,16 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class Pairing:
+    """The training examples of a round, and how many groups gave none, by cause."""
+
+    examples: tuple[Example, ...]
+    skipped: Mapping[str, int]
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """Means over the pairs, by metric name."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ragged:
     """Per-token values of B sequences of unequal lengths, end to end."""
 

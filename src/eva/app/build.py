@@ -1,0 +1,175 @@
+"""From a config to the parts of a game. Nothing is loaded before all of the config was checked."""
+
+from __future__ import annotations
+
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+from eva.app import config, config_parts
+from eva.app.budget import budget_of
+from eva.app.evaluators import evaluators
+from eva.app.prompts import PromptSets, prompt_sets
+from eva.app.rewards import reward_model
+from eva.creator.creator import EvaCreator
+from eva.creator.gates.duplicate import Duplicate
+from eva.creator.gates.eval_overlap import EvalOverlap
+from eva.creator.gates.length_band import LengthBand
+from eva.creator.gates.meta_text import MetaText
+from eva.creator.informativeness import informativeness
+from eva.creator.operators import operator_set
+from eva.creator.rewriting import Rewriter
+from eva.creator.rules import RuleEvolver, Rules
+from eva.creator.sampling import SAMPLERS, rank, stratified
+from eva.offline import Game
+from eva.protocols import Creator, Evolver, Gate, Generator, Progress, Sampler
+from eva.solver.fitting import FitSettings
+from eva.solver.objectives import make_objective
+from eva.solver.pairs import PairSettings
+from eva.solver.reference import reference_for
+from eva.solver.solver import PairSolver
+from eva.types import SamplingParams
+
+if TYPE_CHECKING:
+    from eva.engines.local import LocalEngine
+
+
+class Parts:
+    """The parts of a config's game, each made when it is first asked for."""
+
+    def __init__(self, game: config.Config, *, progress: Progress) -> None:
+        self.config = game
+        self.progress = progress
+
+    @cached_property
+    def prompts(self) -> PromptSets:
+        """The prompts, loaded and split."""
+        return prompt_sets(self.config)
+
+    @cached_property
+    def engine(self) -> LocalEngine:
+        """The policy, with weights."""
+        from eva.app.policy import local_engine
+
+        return local_engine(self.config)
+
+    @cached_property
+    def solver(self) -> PairSolver:
+        """Pairs, reference and training."""
+        return solver(self.config, self.progress)
+
+    def creator(self) -> Creator | None:
+        """Return the creator, or None where human prompts alone are played."""
+        section = self.config.creator
+        if section.name != "eva":
+            return None
+        return EvaCreator(
+            informativeness=informativeness(
+                section.informativeness, comparable=section.normalise_n
+            ),
+            sampler=sampler(section.sampler),
+            evolver=self._evolver(),
+            gates=tuple(self._gate(gate) for gate in section.gates),
+            fraction=section.fraction,
+            children=section.children,
+            evolved_share=section.evolved_share,
+            estimates=section.informativeness != "uniform",
+        )
+
+    def _evolver(self) -> Evolver | None:
+        section, constraints = self.config.creator.evolver, self.config.prompts.constraints
+        if isinstance(section, config_parts.RuleEvolver):
+            assert constraints is not None, "the config's own check asks for constraints"
+            assert self.prompts.kinds is not None, "constraints come with kinds"
+            rules = Rules(
+                self.prompts.kinds.trained,
+                max_checks=constraints.max_constraints,
+                budget=constraints.max_words,
+            )
+            return RuleEvolver(rules, weights=dict.fromkeys(section.operators, 1.0))
+        if isinstance(section, config_parts.InstructEvolver):
+            own = [operator.model_dump() for operator in self.config.creator.operators]
+            chosen = list(section.operators) or section.name
+            return Rewriter(
+                self._rewriter(section),
+                operator_set(chosen, operators=own),
+                SamplingParams(1, section.temperature, section.top_p, section.max_tokens),
+            )
+        return None
+
+    def _rewriter(self, section: config_parts.InstructEvolver) -> Generator:
+        if not section.model:
+            return self.engine
+        from eva.app.policy import local_generator
+
+        return local_generator(self.config, section.model)
+
+    def _gate(self, gate: config_parts.Gate) -> Gate:
+        if gate.name == "meta_text":
+            return MetaText()
+        if gate.name == "length_band":
+            return LengthBand(gate.min_ratio, gate.max_ratio, gate.slack)
+        if gate.name == "duplicate":
+            return Duplicate(threshold=gate.similarity)
+        measured = [prompt.topic or prompt.text for prompt in self.prompts.held_out]
+        return EvalOverlap(measured, n=gate.ngram)
+
+    def game(self) -> Game:
+        """Return the game, everything loaded."""
+        game, answers = self.config, self.config.answers
+        sets = self.prompts
+        budget = budget_of(game)
+        measured = evaluators(game, sets)
+        return Game(
+            human=sets.human,
+            engine=self.engine,
+            reward=reward_model(game.reward, device=game.policy.device),
+            solver=self.solver,
+            creator=self.creator(),
+            answers=SamplingParams(
+                answers.n, answers.temperature, answers.top_p, answers.max_tokens
+            ),
+            evaluators=measured,
+            per_round=game.prompts.per_round,
+            source=game.creator.source,
+            new_human=game.creator.name == "new_human",
+            seed=game.seed,
+            chunk=game.run.chunk,
+            budget=budget,
+            evaluate_every_round=game.evaluation.when == "rounds",
+        )
+
+
+def sampler(section: config_parts.Sampler) -> Sampler:
+    """Return the sampler of a config."""
+    if section.name == "stratified":
+        return partial(stratified, bins=section.bins)
+    if section.name == "rank":
+        return partial(rank, beta=section.beta)
+    return SAMPLERS[section.name]
+
+
+def solver(game: config.Config, progress: Progress) -> PairSolver:
+    """Return the solver of a config; no model is needed."""
+    section = game.solver
+    hyper = section.objective.model_dump(exclude={"name"})
+    return PairSolver(
+        objective=make_objective(section.objective.name, **hyper),
+        fitting=FitSettings(
+            epochs=section.epochs,
+            batch_size=section.batch_size,
+            lr=section.learning_rate,
+            schedule=section.schedule,
+            warmup=section.warmup,
+            clip=section.clip,
+            checkpoint_every=game.run.checkpoint_every,
+            carry_optimiser=section.optimiser_state == "carried",
+        ),
+        progress=progress,
+        pairs=PairSettings(
+            rejected="random" if section.pairs.name == "best_random" else "worst",
+            margin=section.pairs.margin,
+            truncated_chosen=section.pairs.truncated_chosen,
+        ),
+        reference=reference_for(section.objective.name, section.reference),
+        scratch=section.start == "scratch",
+    )

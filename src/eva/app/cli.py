@@ -1,0 +1,193 @@
+"""The command line. Every verb is a thin call of a function that programs can call too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from eva import __version__
+from eva.app.progress import Mode
+from eva.errors import ConfigError, DataError, EvaError
+
+# heavy modules are imported by the verb that needs them: `eva --help` answers at once
+
+app = typer.Typer(
+    name="eva",
+    help="Prompts that evolve with the policy they train (arXiv:2411.00062).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+stages = typer.Typer(
+    name="stage",
+    help="One stage on its own, on Parquet files: rollouts from any trainer in, prompts out.",
+    no_args_is_help=True,
+)
+app.add_typer(stages)
+
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="Overrides such as rounds=3 solver.objective=simpo.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on standard output.")]
+RunPath = Annotated[Path, typer.Argument(help="A run folder.")]
+
+
+def _mode(quiet: bool, as_json: bool) -> Mode:
+    return "json" if as_json else "quiet" if quiet else "live"
+
+
+@app.command()
+def quickstart(
+    out: Annotated[Path, typer.Option(help="Where the run goes.")] = Path("runs/quickstart"),
+    quiet: Quiet = False,
+) -> None:
+    """Train a real chat model on prompts that eva writes; minutes on a CPU."""
+    from eva.app import quickstart as verb
+
+    verb.quickstart(out, mode=_mode(quiet, False))
+
+
+@app.command()
+def new(
+    name: Annotated[Path, typer.Argument(help="The file to write, e.g. game.toml.")],
+    template: Annotated[str, typer.Option(help="Which config to start from.")] = "quickstart",
+) -> None:
+    """Write a commented config to start from."""
+    from eva.app import templates
+
+    path = templates.write(name, template)
+    typer.echo(f"wrote {path}; next: eva check {path}")
+
+
+@app.command()
+def check(config: Path, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Validate a config, and print the plan: counts, tokens, memory. Loads no model."""
+    from eva.app import plan
+    from eva.app.load import load_config
+
+    plan.show(plan.of(load_config(config, overrides or [])), as_json=as_json)
+
+
+@app.command()
+def run(
+    config: Path,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/CONFIG.")] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Play a game; an interrupted run of the same config goes on where it was."""
+    from eva.app import play
+    from eva.app.load import load_config
+
+    folder = out or Path("runs") / config.stem
+    play.run(load_config(config, overrides or []), folder, mode=_mode(quiet, as_json))
+
+
+@app.command()
+def resume(run: RunPath, quiet: Quiet = False, as_json: AsJson = False) -> None:
+    """Go on with an interrupted run."""
+    from eva.app import play
+
+    play.resume(run, mode=_mode(quiet, as_json))
+
+
+@app.command()
+def show(
+    run: RunPath,
+    prompt: Annotated[str, typer.Option(help="A prompt id (or its beginning).")] = "",
+    round: Annotated[int | None, typer.Option(help="One round in full.")] = None,
+    refusals: Annotated[bool, typer.Option(help="List refused rewrites.")] = False,
+) -> None:
+    """Show a run: its rounds, a prompt's lineage, or what was refused and why."""
+    from eva.app import show as verb
+
+    verb.show(run, prompt=prompt, round=round, refusals=refusals)
+
+
+@app.command()
+def report(
+    run: RunPath,
+    out: Annotated[Path | None, typer.Option(help="HTML file; default RUN/report.html.")] = None,
+) -> None:
+    """Write one HTML file about a run; it opens offline."""
+    from eva.app import report as verb
+
+    typer.echo(f"wrote {verb.report(run, out or run / 'report.html')}")
+
+
+@app.command()
+def export(
+    run: RunPath,
+    what: Annotated[str, typer.Argument(help="model, pairs or prompts.")],
+    to: Annotated[Path, typer.Argument(help="Folder (model) or file (.parquet, .jsonl).")],
+    round: Annotated[int | None, typer.Option(help="Round; default the last.")] = None,
+) -> None:
+    """Export the model as a Hugging Face folder, the pairs for TRL, or the evolved prompts."""
+    from eva.app import export as verb
+
+    typer.echo(f"wrote {verb.export(run, what, to, round=round)}")
+
+
+@app.command(name="list")
+def list_(
+    kind: Annotated[str, typer.Argument(help="A kind of part; nothing lists all.")] = "",
+) -> None:
+    """List the parts that a config can name."""
+    from eva.app import parts
+
+    parts.show(kind)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"eva {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Prompts that evolve with the policy they train (arXiv:2411.00062)."""
+
+
+def guarded(verb: Callable[[], None]) -> int:
+    """Run the command line and return its exit code; an error of eva's own has no traceback.
+
+    2: bad config, data or arguments. 1: the run broke. 130: interrupted.
+    """
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        verb()
+    except (ConfigError, DataError) as error:
+        errors.print(f"[bold red]error:[/] {_plain(error)}")
+        return 2
+    except EvaError as error:
+        errors.print(f"[bold red]{type(error).__name__}:[/] {_plain(error)}")
+        return 1
+    except KeyboardInterrupt:
+        errors.print("interrupted; `eva resume RUN` goes on from the last commit")
+        return 130
+    return 0
+
+
+def _plain(error: Exception) -> str:
+    return str(error).replace("[", r"\[")
+
+
+def main() -> None:
+    """Entry point of the `eva` command."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from eva.app import stage_verbs
+
+    stage_verbs.register(stages)
+    raise SystemExit(guarded(app))

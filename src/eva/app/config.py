@@ -1,0 +1,250 @@
+"""The config: one frozen tree, read from TOML; unknown keys are refused.
+
+Sizes and coefficients named "paper" are the published ones (arXiv:2411.00062, section 4, App. A).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from eva.app.config_parts import (
+    Evolver,
+    Gate,
+    InstructEvolver,
+    Objective,
+    Operator,
+    Pairs,
+    Reward,
+    Rules,
+    Sampler,
+    Section,
+    Share,
+)
+
+__all__ = ["Config"]
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Lora(Section):
+    """LoRA adapter of the policy; without this section all weights are trained."""
+
+    rank: Positive = 16
+    alpha: Positive = 32
+    """The update is scaled by alpha / rank."""
+    targets: tuple[str, ...] = ()
+    """Names of linear layers; empty means every linear layer of the blocks."""
+
+
+class Policy(Section):
+    """The model that plays solver (and, unless the evolver names another, rewriter)."""
+
+    model: str
+    """A hub id, a local folder, `packaged:NAME`, or `random:tiny`."""
+    device: str = "auto"
+    """`auto` takes the GPU if there is one; else `cpu` or `cuda`."""
+    dtype: Literal["float32", "float64", "bfloat16"] = "float32"
+    """Compute type of training; the weights that the optimiser updates are at least float32."""
+    generation_dtype: Literal["same", "float32", "bfloat16"] = "same"
+    """Compute type of sampling."""
+    lora: Lora | None = None
+    trust_remote_code: bool = False
+    """Whether code that comes with the model may run."""
+    train_tokens: Positive = 4096
+    """Tokens, padding included, of one micro-batch."""
+    decode_tokens: Positive = 16384
+    """Cached tokens, padding included, of one decoding batch."""
+    gradient_checkpointing: bool = False
+
+
+class Constraints(Section):
+    """Turns plain prompts into verifiable ones by adding constraints that a program can check."""
+
+    count: tuple[Positive, ...] = (1,)
+    """Constraints per prompt, drawn uniformly from these numbers."""
+    level: Positive = 1
+    """Highest difficulty level of a constraint at the start."""
+    held_out: tuple[str, ...] = ()
+    """Kinds that are never trained on; empty means the library's default pair."""
+    max_words: Positive = 60
+    """Longest answer, in words, that a constraint may ask for."""
+    max_constraints: Positive = 4
+    """Most constraints that evolving may reach."""
+
+
+class Prompts(Section):
+    """The human prompts."""
+
+    source: str
+    """A file (JSONL, JSON, Parquet, CSV), a `datasets` folder or id, or `packaged:NAME`."""
+    column: str = ""
+    """Column of texts or chat messages; empty means the first usual name found."""
+    split: str = ""
+    """Split of a data set that has any; empty means `train`."""
+    per_round: Positive = 10_000
+    """Human prompts of the first round, X_1. Paper: 10K."""
+    shuffle: bool = True
+    """Whether the prompts are shuffled by the seed before the first are taken."""
+    max_characters: Positive = 20_000
+    """A longer prompt is set aside."""
+    constraints: Constraints | None = None
+
+
+class Answers(Section):
+    """How the policy answers prompts during the game."""
+
+    n: Annotated[int, Field(ge=2)] = 6
+    """Responses per prompt. Paper: 6."""
+    temperature: Annotated[float, Field(gt=0)] = 0.7
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
+    max_tokens: Positive = 2048
+
+
+class Creator(Section):
+    """Who chooses the prompts of rounds 2, 3, ..."""
+
+    name: Literal["eva", "static", "new_human"] = "eva"
+    """`static` plays the first human prompts again, `new_human` takes fresh ones every round."""
+    informativeness: str = "a_min"
+    """Paper, offline: a_min (best minus worst reward)."""
+    normalise_n: bool = False
+    """Divide range metrics by d2(n), for groups with different numbers of scored responses."""
+    fraction: Share = 0.25
+    """Share of the prompts that is drawn and evolved. Paper: 25 %."""
+    children: Positive = 4
+    """Rewrites per drawn prompt. Paper: 4, all kept."""
+    evolved_share: Share = 0.8
+    """Share of evolved prompts in the solver's set. Paper: 80 %."""
+    source: Literal["last", "human", "population"] = "last"
+    """Where X_t comes from: the last round's set (Algorithm 1), the first human prompts, or all."""
+    sampler: Sampler = Field(default_factory=lambda: Sampler(name="weighted"))
+    evolver: Evolver = Field(default_factory=lambda: InstructEvolver(name="evol_instruct"))
+    gates: tuple[Gate, ...] = (
+        Gate(name="meta_text"),
+        Gate(name="length_band"),
+        Gate(name="duplicate"),
+        Gate(name="eval_overlap"),
+    )
+    operators: tuple[Operator, ...] = ()
+    """Operators of your own, by name in an evolver's `operators`."""
+
+
+class Solver(Section):
+    """How the policy trains on a round's pairs."""
+
+    objective: Objective
+    pairs: Pairs = Pairs()
+    reference: Literal["previous", "base", "none", "auto"] = "auto"
+    """`previous` is the round's first policy; `auto` takes it where the objective needs one."""
+    start: Literal["incremental", "scratch"] = "incremental"
+    """`scratch` trains the first weights on the pairs of all rounds so far."""
+    optimiser: Literal["adamw", "rmsprop", "sgd"] = "adamw"
+    optimiser_state: Literal["fresh", "carried"] = "fresh"
+    """Whether a round goes on with the moments of the last one."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-7
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    warmup: Share = 0.1
+    """Share of a round's updates. Paper: 0.1."""
+    epochs: Positive = 1
+    batch_size: Positive = 8
+    """Pairs per update. Paper: 8 (SimPO: 32)."""
+    clip: Annotated[float, Field(gt=0)] | None = 1.0
+    """Largest gradient norm."""
+
+
+class Heldout(Section):
+    """Held-out verifiable prompts: the same kinds of constraints, and kinds never trained on."""
+
+    prompts: Positive = 24
+    """Prompts per number of constraints, and per set of kinds."""
+    counts: tuple[Positive, ...] = (1, 2, 3)
+
+
+class Ifeval(Section):
+    """IFEval, with the checkers of lm-eval."""
+
+    source: str = "packaged:ifeval"
+    prompts: Literal["fixed64", "all"] = "fixed64"
+    max_tokens: Positive = 256
+
+
+class Evaluation(Section):
+    """What is measured before and after, on prompts that are never trained on."""
+
+    when: Literal["ends", "rounds", "never"] = "ends"
+    """Before the first and after the last round, after every round too, or never."""
+    max_tokens: Positive = 256
+    heldout: Heldout | None = None
+    ifeval: Ifeval | None = None
+    relevance: str = ""
+    """Sentence encoder for answer-to-question relevance, e.g. `packaged:minilm-l6-v2`."""
+
+
+class Budget(Section):
+    """Equal compute: play until as many tokens as another run have been generated and trained."""
+
+    tokens: Positive | None = None
+    """Generated plus trained tokens per round."""
+    match: str = ""
+    """A run folder whose rounds give the budget."""
+
+
+class Run(Section):
+    """How the run is kept."""
+
+    chunk: Positive = 64
+    """Prompts answered, scored or evolved between two commits."""
+    checkpoint_every: Positive = 50
+    """Optimiser updates between two checkpoints."""
+    keep_policies: Positive = 2
+    """Policies of the newest rounds that are kept."""
+    trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
+    threads: Annotated[int, Field(ge=0)] = 0
+    """CPU threads; 0 takes the library's choice. Pin it where bits must repeat."""
+    processes: Positive = 1
+    """Processes of the training stage; above 1 it is launched, and memory is free when it ends."""
+    strategy: Literal["ddp", "fsdp2"] = "ddp"
+
+
+class Config(BaseModel):
+    """A whole game."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
+    )
+
+    preset: Literal["", "paper"] = ""
+    """Published choices under the config's own keys; see `eva.app.presets`."""
+    seed: Annotated[int, Field(ge=0)] = 42
+    rounds: Positive = 2
+    policy: Policy
+    prompts: Prompts
+    answers: Answers = Answers()
+    reward: Reward
+    creator: Creator = Creator()
+    solver: Solver
+    evaluation: Evaluation = Evaluation()
+    budget: Budget = Budget()
+    run: Run = Run()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Config:
+        rules_reward = any(isinstance(part, Rules) for part in self.reward.leaves())
+        verifiable_evolver = self.creator.name == "eva" and self.creator.evolver.name == "rules"
+        if verifiable_evolver and not self.prompts.constraints:
+            raise ValueError(
+                "creator.evolver 'rules' changes constraints: set [prompts.constraints], "
+                "or take creator.evolver 'evol_instruct'"
+            )
+        if self.budget.tokens and self.budget.match:
+            raise ValueError("budget: set tokens or match, not both")
+        rewrites = self.creator.name == "eva" and self.creator.evolver.name.startswith("evol_")
+        if rules_reward and rewrites:
+            raise ValueError(
+                "reward 'rules' needs prompts with checks, which a language model's rewrites "
+                "lose: take creator.evolver 'rules'"
+            )
+        return self

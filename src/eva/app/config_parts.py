@@ -1,0 +1,230 @@
+"""The parts that a config picks by name, each with its own settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A table of the config: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
+    )
+
+
+# --- creator
+
+
+class Sampler(Section):
+    """How the informative subset is drawn; see `eva.creator.sampling`."""
+
+    name: Literal["weighted", "greedy", "stratified", "rank", "uniform"] = "weighted"
+    bins: Annotated[int, Field(gt=1)] = 10
+    """Quantile bins of `stratified`."""
+    beta: Annotated[float, Field(gt=0)] = 1.0
+    """Temperature of `rank`: P ∝ rank^(-1/beta)."""
+
+
+class Operator(Section):
+    """A rewriting instruction for a language model, as data."""
+
+    name: str
+    family: Literal["depth", "breadth"] = "depth"
+    template: str
+    """Text with `{prompt}` where the prompt goes."""
+
+
+class InstructEvolver(Section):
+    """Rewriting by a language model, in a chain: each accepted child is the next one's parent."""
+
+    name: Literal["evol_instruct", "evol_complexity"]
+    model: str = ""
+    """Another local model; empty means the policy itself."""
+    operators: tuple[str, ...] = ()
+    """Names of operators; empty means the set of the evolver's name."""
+    temperature: Annotated[float, Field(ge=0)] = 0.88
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    max_tokens: Annotated[int, Field(gt=0)] = 666
+
+
+class RuleEvolver(Section):
+    """Rule operators for verifiable prompts: text and checks change together."""
+
+    name: Literal["rules"]
+    operators: tuple[Literal["add", "harden", "swap", "move", "combine"], ...] = (
+        "add", "harden", "swap", "move", "combine",
+    )  # fmt: skip
+
+
+class NoEvolver(Section):
+    """No evolving: the solver trains on the informative subset."""
+
+    name: Literal["none"]
+
+
+Evolver: TypeAlias = Annotated[
+    InstructEvolver | RuleEvolver | NoEvolver, Field(discriminator="name")
+]
+
+
+class Gate(Section):
+    """A reason to refuse a child; see `eva.creator.gates`."""
+
+    name: Literal["meta_text", "length_band", "duplicate", "eval_overlap"]
+    min_ratio: Annotated[float, Field(gt=0)] = 0.5
+    """`length_band`: least words of the child over words of its parent."""
+    max_ratio: Annotated[float, Field(gt=1)] = 2.0
+    """`length_band`: greatest words of the child over words of its parent, before `slack`."""
+    slack: Annotated[int, Field(ge=0)] = 30
+    """`length_band`: words allowed beyond `max_ratio`."""
+    similarity: Share = 0.7
+    """`duplicate`: Jaccard similarity of word 3-grams from which two prompts are the same."""
+    ngram: Annotated[int, Field(gt=2)] = 8
+    """`eval_overlap`: words in a row that a child may not share with an evaluation prompt."""
+
+
+# --- solver
+
+
+class Dpo(Section):
+    """Direct preference optimisation."""
+
+    name: Literal["dpo"]
+    beta: Annotated[float, Field(gt=0)] = 0.05
+
+
+class Ipo(Section):
+    """Identity preference optimisation."""
+
+    name: Literal["ipo"]
+    beta: Annotated[float, Field(gt=0)] = 0.6
+    reduction: Literal["sum", "mean"] = "sum"
+
+
+class Sppo(Section):
+    """Self-play preference optimisation."""
+
+    name: Literal["sppo_hard", "sppo_soft"]
+    beta: Annotated[float, Field(gt=0)] = 0.001
+
+
+class Simpo(Section):
+    """Simple preference optimisation, without reference."""
+
+    name: Literal["simpo"]
+    beta: Annotated[float, Field(gt=0)] = 10.0
+    gamma: float = 5.0
+
+
+class Orpo(Section):
+    """Odds-ratio preference optimisation, without reference."""
+
+    name: Literal["orpo"]
+    coefficient: Annotated[float, Field(ge=0)] = 0.5
+    """λ of the paper."""
+
+
+class Rpo(Section):
+    """DPO plus the negative log-likelihood of the chosen response."""
+
+    name: Literal["rpo"]
+    beta: Annotated[float, Field(gt=0)] = 0.1
+    alpha: Annotated[float, Field(ge=0)] = 1.0
+
+
+Objective: TypeAlias = Annotated[Dpo | Ipo | Sppo | Simpo | Orpo | Rpo, Field(discriminator="name")]
+
+
+class Pairs(Section):
+    """Which two responses of a group become a pair. Ties never do."""
+
+    name: Literal["best_worst", "best_random"] = "best_worst"
+    margin: Annotated[float, Field(ge=0)] = 0.0
+    """Smallest difference of rewards, exclusive."""
+    truncated_chosen: bool = False
+    """Whether a response cut off by the token limit may be the chosen one."""
+
+
+# --- rewards
+
+
+class Rules(Section):
+    """Share of a prompt's checks that the answer passes."""
+
+    name: Literal["rules"]
+    credit: Literal["share", "all"] = "share"
+    """`all`: 1 for an answer that passes every check, else 0."""
+    min_words: Annotated[int, Field(ge=0)] = 1
+    """A shorter answer gets reward 0."""
+
+    def leaves(self) -> Iterator[Section]:
+        """Yield the rewards that it is made of."""
+        yield self
+
+
+class Classifier(Section):
+    """A Hugging Face sequence-classification reward model."""
+
+    name: Literal["classifier"]
+    model: str
+    """Hub id or local folder."""
+    batch_tokens: Annotated[int, Field(gt=0)] = 8192
+    """Tokens, padding included, scored at once."""
+    max_length: Annotated[int, Field(gt=0)] = 4096
+    """A longer conversation is unscored, never cut."""
+
+    def leaves(self) -> Iterator[Section]:
+        """Yield the rewards that it is made of."""
+        yield self
+
+
+class Python(Section):
+    """A function of yours, called in a worker process with a time limit."""
+
+    name: Literal["python"]
+    function: str
+    """`package.module:function` or `path/to/file.py:function`."""
+    seconds: Annotated[float, Field(gt=0)] = 10.0
+    """Time limit for one response."""
+
+    def leaves(self) -> Iterator[Section]:
+        """Yield the rewards that it is made of."""
+        yield self
+
+
+class Relevance(Section):
+    """Similarity of answer and question in a sentence encoder, from -1 to 1."""
+
+    name: Literal["relevance"]
+    model: str = "packaged:minilm-l6-v2"
+    ceiling: Share = 1.0
+    """Similarity above it earns nothing more, so that parroting the question does not pay."""
+
+    def leaves(self) -> Iterator[Section]:
+        """Yield the rewards that it is made of."""
+        yield self
+
+
+class Combined(Section):
+    """A weighted sum of rewards; unscored where any of them is."""
+
+    name: Literal["combined"]
+    parts: tuple[
+        Annotated[Rules | Classifier | Python | Relevance, Field(discriminator="name")], ...
+    ]
+    weights: tuple[float, ...]
+
+    def leaves(self) -> Iterator[Section]:
+        """Yield the rewards that it is made of."""
+        yield from self.parts
+
+
+Reward: TypeAlias = Annotated[
+    Rules | Classifier | Python | Relevance | Combined, Field(discriminator="name")
+]

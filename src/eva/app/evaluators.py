@@ -1,0 +1,51 @@
+"""From a config to what is measured before and after."""
+
+from __future__ import annotations
+
+from eva.app import config
+from eva.app.config_parts import Rules
+from eva.app.prompts import PromptSets
+from eva.app.rewards import reward_model
+from eva.constraints import HELD_OUT
+from eva.data.assets import resolve
+from eva.encoder import Encoder
+from eva.evals.heldout import constraint_labels, held_out
+from eva.evals.ifeval import ifeval
+from eva.evals.relevance import relevance
+from eva.evals.rows import Measure
+from eva.protocols import Evaluator
+from eva.types import SamplingParams
+
+
+def evaluators(game: config.Config, sets: PromptSets) -> tuple[Evaluator, ...]:
+    """Return the evaluators of a config; none where it measures never.
+
+    Held-out prompts with checks are measured by the rules alone, whatever the game's reward mixes
+    in: so the figure means "share of constraints met".
+    """
+    section = game.evaluation
+    if section.when == "never":
+        return ()
+    further: tuple[Measure, ...] = ()
+    if section.relevance:
+        further = (relevance(Encoder.load(resolve(section.relevance))),)
+    found: list[Evaluator] = []
+    params = SamplingParams(n=1, temperature=0.0, top_p=1.0, max_tokens=section.max_tokens)
+    if section.heldout:
+        reward = Rules(name="rules") if sets.kinds else game.reward
+        trained = sets.kinds.trained if sets.kinds else HELD_OUT
+        found.append(
+            held_out(
+                sets.held_out,
+                reward_model(reward, device=game.policy.device),
+                measures=further,
+                labels=constraint_labels(trained),
+                params=params,
+            )
+        )
+    if section.ifeval:
+        subset = 64 if section.ifeval.prompts == "fixed64" else None
+        longer = SamplingParams(1, 0.0, 1.0, section.ifeval.max_tokens)
+        path = resolve(section.ifeval.source)
+        found.append(ifeval(path, subset=subset, measures=further, params=longer))
+    return tuple(found)

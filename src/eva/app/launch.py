@@ -1,0 +1,291 @@
+"""Training in processes of its own: the driver starts them, hears from them, and commits for them.
+
+The driver writes the examples and the policy to start from into the run folder and starts torchrun.
+The processes train as one (`eva.engines.distributed`); the first of them reports metrics and
+checkpoints, one JSON object a line, and the driver logs and commits these as if it had trained
+itself. So a killed stage resumes from the journal alone, and memory is free when the stage ends.
+
+    rounds/003/train_job/     examples.parquet · job.json · start/ · step-000050/ · stderr.txt
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from typing import TextIO
+
+from eva.app.config import Config
+from eva.errors import EvaError, SolverError
+from eva.protocols import Checkpoints, Engine, Journal
+from eva.rng import Streams
+from eva.runs import parquet
+from eva.solver.fitting import plan_updates
+from eva.solver.solver import PairSolver
+from eva.types import Example, Json, Stage
+
+ENTRY = ("-m", "eva.app.launch")
+"""What every process runs."""
+
+_PATIENCE_S = 30.0
+"""Seconds that processes have to end once they are told to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchedSolver(PairSolver):
+    """A solver whose training runs in `game.run.processes` processes; the rest runs here."""
+
+    game: Config
+    folder: Path
+    """The run folder."""
+    entry: tuple[str, ...] = ENTRY
+
+    def train(
+        self, engine: Engine, examples: Sequence[Example], journal: Journal, streams: Streams
+    ) -> Mapping[str, Json]:
+        """Train and commit the round's policy; return updates and trained tokens.
+
+        Raises:
+            SolverError: a process ended with an error; the message has its words.
+        """
+        plan = plan_updates(examples, settings=self.fitting, streams=streams)
+        stage = Stage(streams.round, streams.stage)
+        checkpoints = journal.checkpoints(stage)
+        latest = checkpoints.latest()
+        done = latest[0] if latest else 0
+        self.progress.begin(stage, len(plan), done=done, unit="updates")
+        if done != len(plan):
+            job = self._prepare(engine, examples, streams, latest=latest)
+            self._train(job, journal, stage)
+            latest = checkpoints.latest()
+            shutil.rmtree(job)
+        self.progress.end()
+        if latest is None:
+            raise SolverError(f"round {stage.round}, {stage.name}: training left no policy behind")
+        engine.load(latest[1], optimiser=self.carries)
+        tokens = sum(examples[i].trained_tokens for batch in plan for i in batch)
+        return {"updates": len(plan), "trained_tokens": tokens}
+
+    def _prepare(
+        self,
+        engine: Engine,
+        examples: Sequence[Example],
+        streams: Streams,
+        *,
+        latest: tuple[int, Path] | None,
+    ) -> Path:
+        """Write the job's folder, in place of what an interrupted attempt left."""
+        job = self.folder / f"rounds/{streams.round:03d}/train_job"
+        shutil.rmtree(job, ignore_errors=True)
+        job.mkdir(parents=True)
+        parquet.write(job / "examples.parquet", examples, kind=Example)
+        step, start = latest or (0, job / "start")
+        if latest is None:
+            engine.save(start, optimiser=self.carries)
+        described = {
+            "game": self.game.model_dump(mode="json"),
+            "streams": [streams.seed, streams.round, streams.stage],
+            "step": step,
+            "start": str(start.absolute()),
+        }
+        (job / "job.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
+        return job
+
+    def _train(self, job: Path, journal: Journal, stage: Stage) -> None:
+        """Start the processes, and do what they report until they have ended."""
+        run = self.game.run
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command += ["--nproc_per_node", str(run.processes), *self.entry, str(job)]
+        checkpoints = journal.checkpoints(stage)
+        with _processes(command, job, threads=run.threads, share=run.processes) as process:
+            for line in process.stdout or ():
+                if not line.startswith("{"):
+                    continue  # a library's own words
+                event = json.loads(line)
+                if "metrics" in event:
+                    step, metrics = event["step"], event["metrics"]
+                    journal.log(stage, metrics, step=step)
+                    self.progress.advance(
+                        step, **{name.rpartition("/")[2]: value for name, value in metrics.items()}
+                    )
+                else:
+                    _adopt(checkpoints, event)
+            code = process.wait()
+        if code:
+            raise SolverError(
+                f"round {stage.round}, {stage.name}: of {run.processes} training processes one "
+                f"ended with an error (exit code {code}): {_words(job)}\n(all they wrote is in "
+                f"{job}; resuming goes on from the last checkpoint)"
+            )
+
+
+def launched(solver: PairSolver, game: Config, folder: Path) -> LaunchedSolver:
+    """Return a solver that does the same, and trains in processes of its own."""
+    fields = {name: getattr(solver, name) for name in PairSolver.__dataclass_fields__}
+    return LaunchedSolver(**fields, game=game, folder=folder)
+
+
+def _adopt(checkpoints: Checkpoints, event: Mapping[str, Json]) -> None:
+    """Commit a checkpoint that a process wrote: its files are moved, not copied."""
+    written = Path(event["folder"])
+
+    def move(folder: Path) -> None:
+        for path in written.iterdir():
+            path.rename(folder / path.name)
+
+    checkpoints.commit(event["step"], move, final=event["final"])
+    written.rmdir()
+
+
+@contextmanager
+def _processes(
+    command: Sequence[str], job: Path, *, threads: int, share: int
+) -> Iterator[subprocess.Popen[str]]:
+    """Run the launcher; whatever happens here, its processes do not outlive the block."""
+    each = threads or max(1, (os.cpu_count() or 1) // share)
+    environment = {"OMP_NUM_THREADS": str(each)} | dict(os.environ)
+    with (job / "stderr.txt").open("wb") as errors:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, env=environment, encoding="utf-8"
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(_PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def _words(job: Path) -> str:
+    """Return what the process that failed first says; else the launcher's last lines."""
+    errors = sorted(job.glob("error-*.txt"), key=lambda path: path.stat().st_mtime_ns)
+    source = errors[0] if errors else job / "stderr.txt"
+    lines = source.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return "\n".join(lines[-20:])
+
+
+# ── in every process ──────────────────────────────────────────────────────────────────────────
+
+
+class _Reports:
+    """What a process tells the driver: progress, metrics and checkpoints of a stage."""
+
+    def __init__(
+        self, job: Path, send: Callable[[Json], None], latest: tuple[int, Path] | None
+    ) -> None:
+        self._job = job
+        self._send = send
+        self._latest = latest
+
+    def begin(self, stage: Stage, total: int, *, done: int = 0, unit: str = "prompts") -> None:
+        """Say nothing: the driver knows."""
+
+    def advance(self, done: int, **figures: float) -> None:
+        """Say nothing: metrics say it."""
+
+    def end(self) -> None:
+        """Say nothing: the process ends."""
+
+    def log(self, metrics: Mapping[str, float], *, step: int) -> None:
+        """Report the metrics of an update."""
+        self._send({"step": step, "metrics": dict(metrics)})
+
+    def latest(self) -> tuple[int, Path] | None:
+        """Return the checkpoint that the stage goes on from, if it has one."""
+        return self._latest
+
+    def commit(self, step: int, write: Callable[[Path], None], *, final: bool = False) -> Path:
+        """Write a checkpoint and report it; the driver moves it into the run."""
+        folder = self._job / f"step-{step:06d}"
+        write(folder)
+        self._send({"step": step, "folder": str(folder.absolute()), "final": final})
+        return folder
+
+
+def train(job: Path, events: TextIO) -> None:
+    """Train as one of the processes of a job, and report to `events` if it is the first."""
+    import torch.distributed as dist
+
+    from eva.app.build import solver
+    from eva.app.load import parse_config
+    from eva.app.policy import local_engine
+    from eva.engines.distributed import join
+    from eva.solver.fitting import fit
+
+    described = json.loads((job / "job.json").read_text(encoding="utf-8"))
+    game = parse_config(described["game"], where=str(job / "job.json"))
+    # processes join first: that gives each its device
+    ranks = join(game.run.strategy)
+
+    def send(event: Json) -> None:
+        if ranks.rank == 0:
+            events.write(json.dumps(event) + "\n")
+            events.flush()
+
+    if ranks.rank == 0:
+        Thread(target=_end_with_reader, args=(events.fileno(),), daemon=True).start()
+    step, start = described["step"], Path(described["start"])
+    reports = _Reports(job, send, (step, start) if step else None)
+    parts = solver(game, reports)
+    engine = local_engine(game, ranks=ranks)
+    if not step:
+        engine.load(start, optimiser=parts.carries)
+    fit(
+        engine,
+        parquet.read(job / "examples.parquet", kind=Example),
+        objective=parts.objective,
+        settings=parts.fitting,
+        checkpoints=reports,
+        streams=Streams(*described["streams"]),
+        log=reports.log,
+        progress=reports,
+    )
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _end_with_reader(descriptor: int) -> None:
+    """End this process when nobody reads its reports: a killed driver leaves none behind."""
+    import select
+
+    watch = select.poll()
+    watch.register(descriptor, 0)  # hang-ups and errors are always told
+    watch.poll()
+    os._exit(1)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one process of a job; its errors go to a file for the driver."""
+    job = Path(arguments[0])
+    # reports have the standard output to themselves: prints of libraries go to standard error
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as events:
+        os.dup2(2, 1)
+        try:
+            train(job, events)
+        except Exception as error:
+            words = f"{type(error).__name__}: {error}"
+            if not isinstance(error, EvaError):
+                import traceback
+
+                words = traceback.format_exc()
+            name = f"error-{os.environ.get('RANK', '0')}.txt"
+            (job / name).write_text(words, encoding="utf-8")
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,62 @@
+"""Playing a game into a run folder: `eva run`, `eva resume`, and `eva.run` from Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eva import offline
+from eva.app.build import Parts
+from eva.app.config import Config
+from eva.app.load import parse_config
+from eva.app.progress import Mode, watcher
+from eva.runs.checkpoints import Retention
+from eva.runs.folder import RunFolder
+from eva.runs.tracking import make_tracker
+
+
+def run(config: Config, out: Path | str, *, mode: Mode = "quiet") -> Path:
+    """Play a game into a folder; an interrupted run of the same config goes on where it was.
+
+    Raises:
+        ConfigError: the config names something that is not there.
+        DataError: the prompts cannot be read.
+        RunError: the folder holds something else, is in use, or is damaged.
+    """
+    progress = watcher(mode)
+    parts = Parts(config, progress=progress)
+    # everything that can be wrong with the input is found before the folder is made
+    _ = parts.prompts, parts.solver
+    with RunFolder.create(Path(out), config.model_dump(mode="json")) as folder:
+        _play(folder, parts, config)
+        return folder.path
+
+
+def resume(path: Path | str, *, mode: Mode = "quiet") -> Path:
+    """Go on with an interrupted run; a finished one is left as it is.
+
+    Raises:
+        RunError: there is no run, it is in use, or it is damaged.
+    """
+    with RunFolder.open(Path(path)) as folder:
+        config = parse_config(dict(folder.config), where=str(folder.path / "run.json"))
+        _play(folder, Parts(config, progress=watcher(mode)), config)
+        return folder.path
+
+
+def _play(folder: RunFolder, parts: Parts, config: Config) -> None:
+    if folder.info.get("status") == "finished":
+        return
+    tracker = make_tracker(config.run.trackers, folder=folder.path, config=folder.config)
+    journal = folder.journal(
+        progress=parts.progress,
+        tracker=tracker,
+        keep=Retention(policies=config.run.keep_policies),
+    )
+    loaded = parts.prompts.loaded
+    journal.set_aside(loaded.source, [(row.place, row.reason) for row in loaded.set_aside])
+    try:
+        for _ in offline.rounds(parts.game(), journal, until=config.rounds):
+            pass
+    finally:
+        tracker.close()
+    folder.finish()

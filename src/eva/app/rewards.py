@@ -1,0 +1,44 @@
+"""From a config to a reward."""
+
+from __future__ import annotations
+
+from eva.app.config_parts import Classifier, Combined, Python, Relevance, Reward, Rules
+from eva.data.assets import resolve
+from eva.protocols import RewardModel
+
+
+def reward_model(section: Reward, *, device: str) -> RewardModel:
+    """Return the reward of a config's section; a reward that breaks as a whole stops the run."""
+    from eva.rewards.guard import Guarded
+
+    return Guarded(_bare(section, device))
+
+
+def _bare(section: Reward, device: str) -> RewardModel:
+    if isinstance(section, Rules):
+        from eva.rewards.rules import RuleReward
+
+        return RuleReward(section.credit, min_words=section.min_words)
+    if isinstance(section, Classifier):
+        from eva.app.policy import device_of
+        from eva.rewards.classifier import ClassifierReward
+
+        return ClassifierReward.load(
+            str(resolve(section.model)),
+            device=device_of(device),
+            batch_tokens=section.batch_tokens,
+            max_length=section.max_length,
+        )
+    if isinstance(section, Python):
+        from eva.rewards.function import FunctionReward
+
+        return FunctionReward(section.function, seconds=section.seconds)
+    if isinstance(section, Relevance):
+        from eva.encoder import Encoder
+        from eva.rewards.relevance import RelevanceReward
+
+        return RelevanceReward(Encoder.load(resolve(section.model)), ceiling=section.ceiling)
+    assert isinstance(section, Combined), "the config knows no other reward"
+    from eva.rewards.combined import CombinedReward
+
+    return CombinedReward([_bare(part, device) for part in section.parts], section.weights)

@@ -1,0 +1,179 @@
+"""The verbs `eva stage ...`: see `eva.app.stages`, which programs call instead."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from eva.errors import ConfigError
+from eva.types import Json
+
+if TYPE_CHECKING:
+    from eva.app.stages import At
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A config file.")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="Overrides such as answers.n=4.")]
+Out = Annotated[Path, typer.Option(help="Parquet file to write; must not be there yet.")]
+PolicyPath = Annotated[
+    Path | None, typer.Option(help="Folder of the round's first policy; default the model.")
+]
+Round = Annotated[int, typer.Option(min=1, help="Round, which names the random streams.")]
+AsJson = Annotated[bool, typer.Option("--json", help="The summary as JSON; no progress.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    for verb in (answer, score, evolve, pair, train):
+        app.command()(verb)
+
+
+def answer(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    *,
+    out: Out,
+    prompts: Annotated[str, typer.Option(help="Prompts; default the config's.")] = "",
+    side: Annotated[
+        Literal["solver", "creator"],
+        typer.Option("--for", help="Who asks: their random streams differ."),
+    ] = "solver",
+    policy: PolicyPath = None,
+    round: Round = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Let the policy answer prompts."""
+    from eva.app import stages
+
+    at = _at(config, overrides, round=round, policy=policy, as_json=as_json)
+    _parquet(out)
+    _tell(out, stages.answer(at, prompts or None, out=out, side=side), as_json)
+
+
+def score(
+    config: ConfigPath,
+    groups: Annotated[Path, typer.Argument(help="Prompts with responses.")],
+    overrides: Overrides = None,
+    *,
+    out: Out,
+    as_json: AsJson = False,
+) -> None:
+    """Score answers with the config's reward."""
+    from eva.app import stages
+
+    _parquet(out)
+    at = _at(config, overrides, round=1, policy=None, as_json=as_json)
+    _tell(out, stages.score(at, groups, out=out), as_json)
+
+
+def evolve(
+    config: ConfigPath,
+    scored: Annotated[Path, typer.Argument(help="Prompts with responses and rewards.")],
+    overrides: Overrides = None,
+    *,
+    out: Out,
+    known: Annotated[
+        list[str] | None, typer.Option(help="Further prompts that children may not repeat.")
+    ] = None,
+    seeds_only: Annotated[
+        bool, typer.Option("--seeds-only", help="Write the informative subset, unevolved.")
+    ] = False,
+    children_only: Annotated[
+        bool, typer.Option("--children-only", help="Write all new prompts, without originals.")
+    ] = False,
+    policy: PolicyPath = None,
+    round: Round = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Write the next prompts: estimate, sample, evolve, mix; refusals go beside them."""
+    from eva.app import stages
+
+    _parquet(out)
+    if seeds_only and children_only:
+        raise ConfigError("--seeds-only and --children-only: take one of them")
+    keep: stages.Kept = "seeds" if seeds_only else "children" if children_only else "mix"
+    at = _at(config, overrides, round=round, policy=policy, as_json=as_json)
+    _tell(out, stages.evolve(at, scored, out=out, known=known or (), keep=keep), as_json)
+
+
+def pair(
+    config: ConfigPath,
+    scored: Annotated[Path, typer.Argument(help="Prompts with responses and rewards.")],
+    overrides: Overrides = None,
+    *,
+    out: Out,
+    policy: PolicyPath = None,
+    round: Round = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Make training pairs of scored answers, with the reference's log-probs."""
+    from eva.app import stages
+
+    _parquet(out)
+    at = _at(config, overrides, round=round, policy=policy, as_json=as_json)
+    _tell(out, stages.pair(at, scored, out=out), as_json)
+
+
+def train(
+    config: ConfigPath,
+    pairs: Annotated[Path, typer.Argument(help="Pairs, or any preference data set.")],
+    overrides: Overrides = None,
+    *,
+    out: Annotated[Path, typer.Option(help="Folder to write; must not be there yet.")],
+    earlier: Annotated[
+        list[Path] | None, typer.Option(help="Pairs of earlier rounds, for solver.start=scratch.")
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="Also write a Hugging Face folder here.")
+    ] = None,
+    policy: PolicyPath = None,
+    round: Round = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Train the policy on pairs; the same command goes on where an interrupted one was."""
+    from eva.app import stages
+
+    at = _at(config, overrides, round=round, policy=policy, as_json=as_json)
+    summary = stages.train(at, pairs, out=out, earlier=earlier or (), export=export)
+    _tell(out, summary, as_json)
+
+
+def _at(
+    config: Path, overrides: list[str] | None, *, round: int, policy: Path | None, as_json: bool
+) -> At:
+    from eva.app.load import load_config
+    from eva.app.progress import watcher
+    from eva.app.stages import At
+
+    game = load_config(config, overrides or [])
+    return At(game, round, policy, watcher("quiet" if as_json else "live"))
+
+
+def _parquet(out: Path) -> None:
+    if out.suffix != ".parquet":
+        raise ConfigError(f"--out {out}: expected a name that ends in .parquet")
+
+
+def _tell(out: Path, summary: Mapping[str, Json], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"out": str(out), **summary}))
+        return
+    shown = dict(summary)
+    made = shown.pop("retokenised", 0)
+    figures = ", ".join(f"{key.replace('_', ' ')} {_said(value)}" for key, value in shown.items())
+    typer.echo(f"wrote {out}: {figures}")
+    if made:
+        typer.echo(
+            "note: answers came without token ids and were tokenised anew; ids as sampled are "
+            "better to train on (column token_ids)",
+            err=True,
+        )
+
+
+def _said(value: Json) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{count} {cause}" for cause, count in value.items()) or "none"
+    return f"{value:,}" if isinstance(value, int) else str(value)

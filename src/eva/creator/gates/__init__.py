@@ -1,0 +1,1 @@
+"""Gates: each refuses children for one reason, in words that are kept."""

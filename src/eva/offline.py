@@ -1,0 +1,252 @@
+"""Offline eva (arXiv:2411.00062, Algorithm 1): rounds of a creator's step and a solver's step.
+
+    θ_0 ─ human prompts X_1 ─► θ_1 ─ X_2 evolved from X_1 ─► θ_2 ─ X_3 evolved from X_2 ─► ...
+
+Departures from the paper, and what it leaves open:
+
+- The paper's first round is plain preference optimisation on human prompts; it is round 1 here.
+- X_t evolves from the solver's set of the round before (`source = "last"`), as Algorithm 1 has it;
+  `human` always evolves the first prompts, `population` whatever was ever admitted.
+- The 20 % of originals are answered afresh with the evolved ones, although the creator's step has
+  just had answers to them: choosing pairs from the answers that chose the prompt would favour luck.
+- Every random draw has a stream of its own, every refused prompt and unscored answer is counted,
+  and every stage is committed as it goes: see `eva.rng` and `eva.runs`.
+- With a token budget the solver's prompts are answered in order, again and again if need be, until
+  generated and trained tokens reach it: so arms of an experiment cost the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from eva import records
+from eva.errors import SolverError
+from eva.protocols import Creator, Engine, Evaluator, Journal, RewardModel, Solver
+from eva.rng import Streams
+from eva.types import (
+    Evolution,
+    Example,
+    Group,
+    Json,
+    Prompt,
+    SamplingParams,
+    ScoredGroup,
+    Stage,
+)
+
+__all__ = ["Game", "rounds"]
+
+
+@dataclass(frozen=True)
+class Game:
+    """The parts of a game of offline eva."""
+
+    human: tuple[Prompt, ...]
+    """Human prompts: the first `per_round` are X_1; `new_human` takes the next ones every round."""
+    engine: Engine
+    reward: RewardModel
+    solver: Solver
+    answers: SamplingParams
+    creator: Creator | None
+    """None trains on human prompts only."""
+    evaluators: tuple[Evaluator, ...] = ()
+    per_round: int = 10_000
+    source: str = "last"
+    """What the creator evolves: `last`, `human` or `population`."""
+    new_human: bool = False
+    seed: int = 42
+    chunk: int = 64
+    """Prompts between two commits."""
+    budget: Mapping[int, int] | None = None
+    """Generated plus trained tokens by round, cumulative; None plays every prompt once."""
+    evaluate_every_round: bool = False
+
+
+def rounds(game: Game, journal: Journal, *, until: int) -> Iterator[Mapping[str, Json]]:
+    """Play rounds 1 to `until` and yield their records; committed ones are not played again."""
+    journal.admit(game.human[: game.per_round])
+    if game.evaluators:
+        journal.once(Stage(0, "evaluate"), partial(evaluate, game, journal, 0))
+    history: list[Mapping[str, Json]] = []
+    for t in range(1, until + 1):
+        record = journal.once(Stage(t, "record"), partial(play_round, game, journal, history))
+        history.append(record)
+        if game.evaluators and (t == until or game.evaluate_every_round):
+            journal.once(Stage(t, "evaluate"), partial(evaluate, game, journal, t))
+        yield record
+
+
+def play_round(
+    game: Game, journal: Journal, history: Sequence[Mapping[str, Json]]
+) -> Mapping[str, Json]:
+    """Play the next round: choose prompts, answer and score them, pair, train the last policy."""
+    t = len(history) + 1
+    hold_policy(game, journal, t - 1)
+    prompts, creator = creator_step(game, journal, history)
+    if game.budget is None:
+        scored = answer_and_score(game, journal, Stage(t, "solver"), prompts)
+    else:
+        left = game.budget[t] - records.tokens(*history, creator)
+        scored = answers_within(game, journal, t, prompts, tokens=left)
+    solver = solver_step(game, journal, t, scored)
+    record = records.of_round(t, prompts=prompts, creator=creator, scored=scored, solver=solver)
+    journal.log(Stage(t, "record"), records.figures(record))
+    return record
+
+
+def creator_step(
+    game: Game, journal: Journal, history: Sequence[Mapping[str, Json]]
+) -> tuple[list[Prompt], Mapping[str, Json]]:
+    """Estimate, sample, evolve, mix; return the solver's prompts and what happened."""
+    t = len(history) + 1
+    originals = original_prompts(game, journal, history)
+    creator, streams = game.creator, Streams(game.seed, t, "creator")
+    if creator is None or t == 1:
+        return originals, {}
+    scored = (
+        answer_and_score(game, journal, Stage(t, "creator"), originals) if creator.estimates else []
+    )
+
+    def estimate_and_sample() -> Json:
+        rewards = [group.rewards for group in scored] or [()] * len(originals)
+        info = creator.estimate(rewards)
+        drawn = creator.sample(info.values, streams.at("creator/sample"))
+        return records.of_sample(originals, info, drawn)
+
+    sample = journal.once(Stage(t, "creator/sample"), estimate_and_sample)
+    known = {prompt.id: prompt for prompt in originals}
+    evolutions = journal.map(
+        Stage(t, "creator/evolve"),
+        [known[id] for id in sample["drawn"]],
+        lambda seeds: creator.evolve(seeds, journal, streams.at("creator/evolve")),
+        rows=Evolution,
+        chunk=game.chunk,
+    )
+    known |= {child.id: child for evolution in evolutions for child in evolution.children}
+
+    def mixed() -> Json:
+        return [p.id for p in creator.mix(evolutions, originals, streams.at("creator/mix"))]
+
+    prompts = [known[id] for id in journal.once(Stage(t, "creator/mix"), mixed)]
+    return prompts, records.of_creator(scored, sample, evolutions)
+
+
+def original_prompts(
+    game: Game, journal: Journal, history: Sequence[Mapping[str, Json]]
+) -> list[Prompt]:
+    """Return X_t before evolving: the last round's prompts, human ones, or the population."""
+    t = len(history) + 1
+    first = list(game.human[: game.per_round])
+    if game.new_human:
+        fresh = list(game.human[(t - 1) * game.per_round : t * game.per_round])
+        journal.admit(fresh)
+        return fresh
+    if t == 1 or game.creator is None or game.source == "human":
+        return first
+    if game.source == "population":
+        everyone = journal.prompts()
+        keep = Streams(game.seed, t, "creator/source").of().permutation(len(everyone))
+        return [everyone[i] for i in sorted(keep[: game.per_round])]
+    return journal.prompts(history[-1]["prompts"])
+
+
+def answers_within(
+    game: Game, journal: Journal, t: int, prompts: Sequence[Prompt], *, tokens: int
+) -> list[ScoredGroup]:
+    """Answer prompts in order, again and again if need be, until the tokens are spent.
+
+    What counts is generated tokens plus what training on the resulting pairs will process. Blocks
+    shrink towards the end, so that the budget is met to within half a prompt's cost.
+    """
+    scored: list[ScoredGroup] = []
+    spent, block = 0, 0
+    size = max(1, game.chunk // 8)
+    while prompts and size:
+        begin = len(scored) % len(prompts)
+        some = prompts[begin : begin + min(size, game.chunk)]
+        scored += answer_and_score(game, journal, Stage(t, f"solver/block-{block:04d}"), some)
+        pairing = game.solver.pair(scored, Streams(game.seed, t, "solver/pairs"))
+        generated = sum(group.group.generated_tokens for group in scored)
+        spent = generated + game.solver.cost(pairing.examples)
+        size = round((tokens - spent) / max(spent / len(scored), 1))
+        size, block = max(0, size if size < 4 else size // 2), block + 1
+    return scored
+
+
+def answer_and_score(
+    game: Game, journal: Journal, stage: Stage, prompts: Sequence[Prompt]
+) -> list[ScoredGroup]:
+    """Let the current policy answer the prompts n times each, then the reward score the answers."""
+    streams = Streams(game.seed, stage.round, f"{stage.name}/answer")
+    groups = journal.map(
+        Stage(stage.round, f"{stage.name}/answer"),
+        prompts,
+        lambda chunk: game.engine.sample(chunk, game.answers, streams),
+        rows=Group,
+        chunk=game.chunk,
+    )
+    return journal.map(
+        Stage(stage.round, f"{stage.name}/score"),
+        groups,
+        game.reward.score,
+        rows=ScoredGroup,
+        chunk=game.chunk,
+    )
+
+
+def solver_step(
+    game: Game, journal: Journal, t: int, scored: Sequence[ScoredGroup]
+) -> Mapping[str, Json]:
+    """Pair the answers and train on the pairs; return what happened."""
+    solver = game.solver
+    pairing = solver.pair(scored, Streams(game.seed, t, "solver/pairs"))
+    if not pairing.examples:
+        raise SolverError(
+            f"round {t}: none of {len(scored)} prompts gave a pair {dict(pairing.skipped)}: ask for "
+            "more answers, a higher temperature or more tokens, or take easier or harder prompts"
+        )
+    if solver.scratch or solver.carries:
+        hold_policy(game, journal, 0 if solver.scratch else t - 1, optimiser=solver.carries)
+    earlier = range(1, t) if solver.scratch else ()
+    past = [e for r in earlier for e in journal.read(Stage(r, "solver/new_pairs"), Example)]
+    new = journal.map(
+        Stage(t, "solver/new_pairs"),
+        pairing.examples,
+        lambda examples: examples,
+        rows=Example,
+        chunk=game.chunk,
+    )
+    examples = journal.map(
+        Stage(t, "solver/pairs"),
+        [*past, *new],
+        lambda chunk: solver.refer(game.engine, chunk),
+        rows=Example,
+        chunk=game.chunk,
+    )
+    streams = Streams(game.seed, t, "solver/train")
+    training = solver.train(game.engine, examples, journal, streams)
+    return records.of_solver(pairing, training)
+
+
+def hold_policy(game: Game, journal: Journal, t: int, *, optimiser: bool = False) -> None:
+    """Make the engine hold the policy that round t ended with; 0 is the first policy."""
+    latest = journal.checkpoints(Stage(t, "solver/train")).latest() if t else None
+    game.engine.load(latest[1] if latest else None, optimiser=optimiser and latest is not None)
+
+
+def evaluate(game: Game, journal: Journal, t: int) -> Json:
+    """Measure the policy that round t ended with; every evaluator is committed as it is done."""
+    hold_policy(game, journal, t)
+    metrics: dict[str, float] = {}
+    for evaluator in game.evaluators:
+        # the round of the streams is 0: before and after are answered with the same draws
+        streams = Streams(game.seed, 0, f"evaluate/{evaluator.name}")
+        result = journal.once(
+            Stage(t, f"evaluate/{evaluator.name}"),
+            partial(evaluator.evaluate, game.engine, streams),
+        )
+        metrics |= result["metrics"]
+    journal.log(Stage(t, "evaluate"), metrics)
+    return metrics

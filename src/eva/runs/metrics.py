@@ -1,0 +1,95 @@
+"""Every metric that eva logs, as data: the documentation is made from it, and a test checks it.
+
+A name in braces stands for any name: `creator/refusals/{gate}` covers `creator/refusals/length`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Metric(NamedTuple):
+    """What a metric means."""
+
+    meaning: str
+    unit: str
+
+
+_ANSWERS = {
+    "reward_mean": Metric("mean over prompts of their answers' mean reward", "reward"),
+    "reward_best": Metric("mean over prompts of the best answer's reward", "reward"),
+    "reward_worst": Metric("mean over prompts of the worst answer's reward", "reward"),
+    "without_contrast": Metric("prompts whose answers all have the same reward", "share"),
+    "unscored/{cause}": Metric("responses without a reward, by cause", "responses"),
+    "unanswered": Metric("prompts that were too long to be answered", "prompts"),
+    "length_mean": Metric("mean length of the answers", "tokens"),
+    "truncated": Metric("answers cut off by the token limit", "share"),
+    "generated_tokens": Metric("tokens sampled for the answers", "tokens"),
+}
+
+METRICS: Mapping[str, Metric] = {
+    "round": Metric("the round", "1"),
+    "counts/prompts": Metric("prompts in the solver's set", "prompts"),
+    "counts/evolved": Metric("of them, written by eva", "prompts"),
+    "counts/human": Metric("of them, written by people", "prompts"),
+    "tokens/creator": Metric("tokens sampled to estimate informativeness", "tokens"),
+    "tokens/rewriter": Metric("tokens sampled to evolve prompts", "tokens"),
+    "tokens/solver": Metric("tokens sampled for the solver's set", "tokens"),
+    "tokens/trained": Metric("completion tokens trained on", "tokens"),
+    "tokens/total": Metric("all tokens of the round, generated and trained", "tokens"),
+    **{f"creator/{name}": metric for name, metric in _ANSWERS.items()},
+    "creator/info_mean": Metric("mean informativeness of the answered prompts", "reward"),
+    "creator/info_drawn_mean": Metric("mean informativeness of the drawn prompts", "reward"),
+    "creator/info_error_mean": Metric("mean standard error of the informativeness", "reward"),
+    "creator/without_info": Metric("prompts with too few scored answers to tell", "prompts"),
+    "creator/drawn": Metric("prompts drawn as informative", "prompts"),
+    "creator/children": Metric("children that passed all gates", "prompts"),
+    "creator/refused": Metric("proposals refused by the evolver or a gate", "proposals"),
+    "creator/refusals/{gate}": Metric("proposals refused, by gate", "proposals"),
+    "creator/acceptance": Metric("children among the proposals", "share"),
+    "creator/operators/{operator}": Metric("children, by operator", "prompts"),
+    "creator/rewriter_tokens": Metric("tokens sampled to evolve prompts", "tokens"),
+    **{f"solver/{name}": metric for name, metric in _ANSWERS.items()},
+    "solver/pairs": Metric("training examples made", "examples"),
+    "solver/skipped/{cause}": Metric("prompts without an example, by cause", "prompts"),
+    "solver/reward_margin": Metric("mean reward of the chosen minus the rejected", "reward"),
+    "solver/length_chosen": Metric("mean length of the chosen answers", "tokens"),
+    "solver/length_rejected": Metric("mean length of the rejected answers", "tokens"),
+    "solver/truncated_rejected": Metric("rejected answers cut off by the token limit", "share"),
+    "solver/training/updates": Metric("optimiser steps of the round", "steps"),
+    "solver/training/trained_tokens": Metric("completion tokens trained on", "tokens"),
+    "solver/loss": Metric("mean objective of a step's examples", "1"),
+    "solver/margin": Metric("mean implicit reward of the chosen minus the rejected", "1"),
+    "solver/accuracy": Metric("examples whose chosen has the higher implicit reward", "share"),
+    "solver/implicit_chosen": Metric("mean implicit reward of the chosen answers", "1"),
+    "solver/implicit_rejected": Metric("mean implicit reward of the rejected answers", "1"),
+    "solver/logp_chosen": Metric("mean log-prob of the chosen answers", "nats"),
+    "solver/logp_rejected": Metric("mean log-prob of the rejected answers", "nats"),
+    "solver/nll": Metric("mean negative log-likelihood per token of the chosen", "nats"),
+    "solver/grad_norm": Metric("norm of the gradient before clipping", "1"),
+    "solver/lr": Metric("learning rate of the step", "1"),
+    "solver/tokens": Metric("completion tokens of the step", "tokens"),
+}
+"""Meaning and unit of every metric, by name."""
+
+
+def describe(name: str) -> Metric | None:
+    """Return what a metric means, or None if eva does not know it.
+
+    >>> describe("creator/refusals/duplicate").unit
+    'proposals'
+    """
+    if name in METRICS:
+        return METRICS[name]
+    for pattern, metric in METRICS.items():
+        if "{" in pattern and re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(pattern)), name):
+            return metric
+    return None
+
+
+def markdown() -> str:
+    """Return the metrics as a Markdown table."""
+    rows = [f"| `{name}` | {metric.meaning} | {metric.unit} |" for name, metric in METRICS.items()]
+    return "\n".join(["| metric | meaning | unit |", "|---|---|---|", *rows]) + "\n"

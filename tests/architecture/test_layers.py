@@ -1,0 +1,117 @@
+"""Who may import whom; CONTRIBUTING.md says why."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "eva"
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+CORE = {"types", "errors", "rng"}
+SEAMS = CORE | {"protocols"}
+MAY = {
+    "types": set(),
+    "errors": set(),
+    "rng": set(),
+    "protocols": CORE,
+    "records": CORE,
+    "encoder": CORE,
+    "offline": SEAMS | {"records"},
+    "constraints": SEAMS,
+    "creator": SEAMS | {"constraints"},
+    "solver": SEAMS,
+    "engines": SEAMS,
+    "rewards": SEAMS | {"constraints", "encoder"},
+    "data": SEAMS,
+    "evals": SEAMS | {"constraints", "encoder"},
+    "runs": SEAMS,
+}
+"""Beside its own package; `app` and the package itself may import everything."""
+
+LIGHT = ("types", "errors", "rng", "protocols", "records", "offline", "constraints", "creator")
+"""What runs where torch is not installed."""
+HEAVY = {"torch", "transformers", "datasets", "peft", "accelerate", "trl", "pyarrow"}
+
+
+def layer(path):
+    first = path.relative_to(SOURCE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imports(path):
+    """Yield imported modules and whether the import is only for annotations."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing_only = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node in typing_only
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module, node in typing_only
+            if node.module == "eva":
+                for alias in node.names:
+                    yield f"eva.{alias.name}", node in typing_only
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_layers_import_only_what_they_may(path):
+    own = layer(path)
+    if own in {"app", "__init__"}:
+        return
+    reached = {
+        name.split(".")[1]
+        for name, typing_only in imports(path)
+        if name.startswith("eva.") and not typing_only
+    }
+    assert reached <= MAY[own] | {own}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_light_layers_never_import_heavy_libraries(path):
+    if layer(path) not in LIGHT:
+        return
+    used = {name.split(".")[0] for name, typing_only in imports(path) if not typing_only}
+    assert not used & HEAVY
+
+
+def test_importing_eva_costs_numpy_only():
+    code = (
+        "import sys, eva, eva.offline, eva.creator.creator, eva.records;"
+        f"print(sorted(set(sys.modules) & {HEAVY | {'scipy', 'pydantic', 'datasketch'}!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_there_are_no_import_cycles():
+    graph = {}
+    for path in MODULES:
+        name = ".".join(["eva", *path.relative_to(SOURCE).with_suffix("").parts])
+        graph[name.removesuffix(".__init__")] = {
+            target for target, typing_only in imports(path) if not typing_only
+        }
+    seen, open_ = set(), []
+
+    def visit(name):
+        assert name not in open_, " -> ".join([*open_[open_.index(name) :], name])
+        if name in seen or name not in graph:
+            return
+        open_.append(name)
+        for target in graph[name]:
+            # a package re-exports its modules: what they import of it is no cycle at run time
+            if not name.startswith(f"{target}."):
+                visit(target)
+        open_.pop()
+        seen.add(name)
+
+    for name in graph:
+        visit(name)

@@ -1,0 +1,319 @@
+"""Whole games of offline eva on a scripted policy: no model, everything else real."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from eva import offline
+from eva.creator.creator import EvaCreator
+from eva.creator.gates.duplicate import Duplicate
+from eva.creator.informativeness import METRICS
+from eva.creator.sampling import SAMPLERS
+from eva.runs.memory import MemoryJournal
+from eva.solver.fitting import FitSettings
+from eva.solver.pairs import PairSettings
+from eva.solver.solver import PairSolver
+from eva.types import (
+    Group,
+    Prompt,
+    Proposal,
+    Response,
+    SamplingParams,
+    Score,
+    ScoredGroup,
+    Stage,
+)
+
+
+class ScriptedEngine:
+    """Answers with random tokens; its only weight counts the examples it was trained on."""
+
+    def __init__(self):
+        self.weight = 0
+        self.pending = 0
+        self.answered = []
+        self.fresh = True
+
+    @property
+    def version(self):
+        return f"scripted+{self.weight}"
+
+    def sample(self, prompts, params, streams):
+        self.answered += [(self.version, streams.stage, prompt.id) for prompt in prompts]
+        return [self._answer(prompt, params, streams) for prompt in prompts]
+
+    def _answer(self, prompt, params, streams):
+        responses = []
+        for i in range(params.n):
+            rng = streams.of(prompt.id, i)
+            ids = tuple(int(x) for x in rng.integers(1, 50, size=rng.integers(3, 9)))
+            responses.append(Response(" ".join(map(str, ids)), ids, (-1.0,) * len(ids)))
+        return Group(prompt, (1, 2), tuple(responses), self.version)
+
+    def logprobs(self, examples, *, base=False):
+        level = 0.0 if base else -float(self.weight)
+        return [tuple((level,) * len(ids) for ids in e.completions) for e in examples]
+
+    def forward_backward(self, examples, objective, normaliser):
+        self.pending += len(examples)
+        return {"loss": float(len(examples))}
+
+    def step(self, lr, clip):
+        self.weight += self.pending
+        self.pending = 0
+        return 1.0
+
+    def save(self, folder, *, optimiser=False):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "weight.json").write_text(json.dumps([self.weight, optimiser]))
+
+    def load(self, folder, *, optimiser=False):
+        self.fresh = not optimiser
+        self.weight = 0 if folder is None else json.loads((folder / "weight.json").read_text())[0]
+
+
+class TokenSum:
+    """A reward without ties to speak of."""
+
+    def score(self, groups):
+        return [
+            ScoredGroup(g, tuple(Score(float(np.mean(r.token_ids))) for r in g.responses))
+            for g in groups
+        ]
+
+
+class Suffix:
+    """Writes a numbered child, every third of which is a duplicate."""
+
+    chain = True
+
+    def propose(self, parents, step, streams):
+        return [
+            Proposal(
+                parent,
+                "suffix",
+                parent.rewritten(
+                    f"{parent.text} and more of it", operator="suffix", born=streams.round
+                ),
+                generated_tokens=5,
+            )
+            for parent in parents
+        ]
+
+
+class Counted:
+    name = "count"
+
+    def __init__(self):
+        self.versions = []
+
+    def evaluate(self, policy, streams):
+        self.versions.append((policy.version, streams.round))
+        return {"rows": [], "metrics": {"count/version": int(policy.version.split("+")[1])}}
+
+
+def prompts(n):
+    return tuple(Prompt.of(f"Tell me about subject number {i}, please.") for i in range(n))
+
+
+def creator(**changes):
+    parts = {
+        "informativeness": METRICS["a_min"],
+        "sampler": SAMPLERS["weighted"],
+        "evolver": Suffix(),
+        "gates": (),
+    }
+    return EvaCreator(**(parts | changes))
+
+
+def solver(**changes):
+    parts = {
+        "objective": lambda *a: None,
+        "fitting": FitSettings(epochs=2, batch_size=4),
+        "pairs": PairSettings(),
+        "progress": None,
+    }
+    from eva.app.progress import Silent
+
+    return PairSolver(**(parts | {"progress": Silent()} | changes))
+
+
+def game(**changes):
+    parts = {
+        "human": prompts(40),
+        "engine": ScriptedEngine(),
+        "reward": TokenSum(),
+        "solver": solver(),
+        "answers": SamplingParams(n=4),
+        "creator": creator(),
+        "per_round": 20,
+        "chunk": 6,
+    }
+    return offline.Game(**(parts | changes))
+
+
+def play(game, *, until=3, journal=None):
+    journal = journal or MemoryJournal()
+    return list(offline.rounds(game, journal, until=until)), journal
+
+
+def test_sizes_and_order_are_the_papers():
+    records, _ = play(game())
+    assert [r["round"] for r in records] == [1, 2, 3]
+    assert records[0]["counts"] == {"prompts": 20, "evolved": 0, "human": 20}
+    for record in records[1:]:
+        # 25 % of 20 prompts, four children each, 80 % of 20 are evolved
+        assert record["creator"]["drawn"] == 5
+        assert record["creator"]["children"] == 20
+        assert record["counts"]["prompts"] == 20
+    assert records[1]["counts"] == {"prompts": 20, "evolved": 16, "human": 4}
+
+
+def test_every_round_answers_with_the_policy_of_the_last_one():
+    played = game()
+    play(played)
+    versions = {}
+    for version, stage, _ in played.engine.answered:
+        versions.setdefault(stage, []).append(version)
+    weights = list(dict.fromkeys(v for v, _, _ in played.engine.answered))
+    assert weights == ["scripted+0", "scripted+40", "scripted+80"]
+    assert set(versions["creator/answer"]) == {"scripted+40", "scripted+80"}
+
+
+def test_the_next_round_evolves_the_last_rounds_prompts():
+    records, journal = play(game())
+    drawn = journal.once(Stage(3, "creator/sample"), dict)
+    assert set(drawn["ids"]) == set(records[1]["prompts"])
+    human, _ = play(game(source="human"))
+    assert human[2]["counts"]["evolved"] == 16
+
+
+def test_a_chain_keeps_every_generation():
+    _, journal = play(game(), until=2)
+    everyone = {p.id: p for p in journal.prompts()}
+    generation = Counter()
+    for prompt in everyone.values():
+        depth = 0
+        while prompt.parents:
+            prompt, depth = everyone[prompt.parents[0]], depth + 1
+        generation[depth] += 1
+    assert generation == {0: 20, 1: 5, 2: 5, 3: 5, 4: 5}
+
+
+def test_refusals_are_kept_and_originals_fill_the_set():
+    class Stubborn(Suffix):
+        def propose(self, parents, step, streams):
+            return [Proposal(p, "suffix", None, reason="no idea", text="x") for p in parents]
+
+    records, journal = play(game(creator=creator(evolver=Stubborn())), until=2)
+    assert records[1]["creator"]["refusals"] == {"evolver": 20}
+    assert records[1]["counts"] == {"prompts": 20, "evolved": 0, "human": 20}
+    assert len(journal.prompts()) == 20
+
+
+def test_gates_know_the_population():
+    human = prompts(20)
+    twins = tuple(
+        p.rewritten(f"{p.text} and more of it", operator="human", born=0, parents=()) for p in human
+    )
+    played = game(
+        human=human + twins, per_round=40, creator=creator(gates=(Duplicate(),), fraction=0.5)
+    )
+    records, _ = play(played, until=2)
+    assert records[1]["creator"]["refusals"]["duplicate"] > 0
+
+
+def test_without_an_evolver_the_informative_subset_is_trained_on():
+    records, journal = play(game(creator=creator(evolver=None)), until=2)
+    drawn = journal.once(Stage(2, "creator/sample"), dict)["drawn"]
+    assert sorted(records[1]["prompts"]) == sorted(drawn)
+    assert len(drawn) == 5
+
+
+def test_uniform_informativeness_asks_for_no_answers():
+    uniform = creator(informativeness=METRICS["uniform"], estimates=False)
+    played = game(creator=uniform)
+    records, _ = play(played, until=2)
+    assert all(stage != "creator/answer" for _, stage, _ in played.engine.answered)
+    assert records[1]["tokens"]["creator"] == 0
+    assert records[1]["counts"]["evolved"] == 16
+
+
+def test_static_prompts_stay_and_new_human_ones_come():
+    static, _ = play(game(creator=None), until=2)
+    assert static[0]["prompts"] == static[1]["prompts"]
+    fresh, _ = play(game(creator=None, new_human=True), until=2)
+    assert not set(fresh[0]["prompts"]) & set(fresh[1]["prompts"])
+
+
+@pytest.mark.parametrize(
+    "arm",
+    [
+        {"creator": None},
+        {"creator": None, "new_human": True},
+        {"creator": creator(evolver=None)},
+        {"creator": creator(informativeness=METRICS["uniform"], estimates=False)},
+    ],
+    ids=["static", "new_human", "no_evolve", "uniform"],
+)
+def test_arms_cost_the_same_within_two_percent(arm):
+    big = {"human": prompts(400), "per_round": 120}
+    eva, _ = play(game(**big))
+    totals = np.cumsum([record["tokens"]["total"] for record in eva])
+    budget = {t + 1: int(total) for t, total in enumerate(totals)}
+    records, _ = play(game(**big, **arm, budget=budget))
+    spent = np.cumsum([record["tokens"]["total"] for record in records])
+    assert np.allclose(spent, totals, rtol=0.02)
+
+
+def test_scratch_trains_the_first_weights_on_all_pairs_so_far():
+    played = game(solver=solver(scratch=True))
+    records, _ = play(played)
+    assert [r["solver"]["training"]["updates"] for r in records] == [10, 20, 30]
+    assert played.engine.weight == 2 * 60
+
+
+def test_the_reference_is_the_rounds_first_policy():
+    _, journal = play(game(), until=2)
+    from eva.types import Example
+
+    first = journal.read(Stage(1, "solver/pairs"), Example)
+    second = journal.read(Stage(2, "solver/pairs"), Example)
+    assert {e.reference[0][0] for e in first} == {0.0}
+    assert {e.reference[0][0] for e in second} == {-40.0}
+
+
+def test_optimiser_state_is_carried_only_when_asked():
+    fresh = game()
+    play(fresh, until=2)
+    assert fresh.engine.fresh
+    carried = game(solver=solver(fitting=FitSettings(carry_optimiser=True)))
+    play(carried, until=2)
+    assert not carried.engine.fresh
+
+
+def test_before_and_after_are_measured_with_the_same_draws():
+    counted = Counted()
+    _, journal = play(game(evaluators=(counted,)), until=2)
+    assert counted.versions == [("scripted+0", 0), ("scripted+80", 0)]
+    assert journal.once(Stage(2, "evaluate"), dict) == {"count/version": 80}
+    every = Counted()
+    play(game(evaluators=(every,), evaluate_every_round=True), until=2)
+    assert len(every.versions) == 3
+
+
+def test_a_played_round_is_not_played_again():
+    played = game()
+    records, journal = play(played, until=2)
+    asked = len(played.engine.answered)
+    again, _ = play(played, until=2, journal=journal)
+    assert again == records
+    assert len(played.engine.answered) == asked
+
+
+def test_chunks_change_nothing():
+    one, _ = play(game(chunk=3), until=2)
+    other, _ = play(game(chunk=64), until=2)
+    assert one == other
