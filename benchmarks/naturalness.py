@@ -34,7 +34,7 @@ from eva.rng import Streams
 from eva.types import Prompt
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "data" / "evolved_prompts.jsonl"
-COUNT, GENERATIONS, SEED = 50, 3, 5
+COUNT, GENERATIONS, SEED = 50, 3, 2
 RATIO, SHARE, SEEDS = 1.3, 0.05, 40
 
 GRAMMAR = frozenset(

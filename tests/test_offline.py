@@ -227,7 +227,8 @@ def test_gates_know_the_population():
 
 def test_without_an_evolver_the_informative_subset_is_trained_on():
     records, journal = play(game(creator=creator(evolver=None)), until=2)
-    drawn = journal.once(Stage(2, "creator/sample"), dict)["drawn"]
+    sample = journal.once(Stage(2, "creator/sample"), dict)
+    drawn = [sample["ids"][i] for i in sample["drawn"]]
     assert sorted(records[1]["prompts"]) == sorted(drawn)
     assert len(drawn) == 5
 

@@ -116,14 +116,14 @@ def creator_step(
         return records.of_sample(originals, info, drawn)
 
     sample = journal.once(Stage(t, "creator/sample"), estimate_and_sample)
-    known = {prompt.id: prompt for prompt in originals}
     evolutions = journal.map(
         Stage(t, "creator/evolve"),
-        [known[id] for id in sample["drawn"]],
+        [originals[i] for i in sample["drawn"]],
         lambda seeds: creator.evolve(seeds, journal, streams.at("creator/evolve")),
         rows=Evolution,
         chunk=game.chunk,
     )
+    known = {prompt.id: prompt for prompt in originals}
     known |= {child.id: child for evolution in evolutions for child in evolution.children}
 
     def mixed() -> Json:

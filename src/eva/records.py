@@ -58,7 +58,7 @@ def of_sample(originals: Sequence[Prompt], info: Estimates, drawn: Ints) -> dict
         "ids": [prompt.id for prompt in originals],
         "values": [None if math.isnan(v) else float(v) for v in info.values],
         "errors": [None if math.isnan(v) else float(v) for v in info.errors],
-        "drawn": [originals[i].id for i in drawn],
+        "drawn": [int(i) for i in drawn],
     }
 
 
@@ -69,8 +69,7 @@ def of_creator(
 ) -> dict[str, Json]:
     """Return what the creator saw, drew and wrote."""
     values = np.array([v for v in sample["values"] if v is not None], dtype=np.float64)
-    by_id = dict(zip(sample["ids"], sample["values"], strict=True))
-    drawn = [by_id[id] for id in sample["drawn"]]
+    drawn = [sample["values"][i] for i in sample["drawn"]]
     refusals = Counter(r.gate for evolution in evolutions for r in evolution.refusals)
     children = sum(len(evolution.children) for evolution in evolutions)
     refused = sum(refusals.values())

@@ -64,6 +64,8 @@ def test_a_request_that_is_not_one_plain_sentence_is_left_as_it_is(topic):
     for seed in range(60):
         text = compose(topic, checks_of(seed, 2), np.random.default_rng(seed))
         assert topic in text
+        sentence = "\n" not in topic and topic.endswith(".")
+        assert text.replace(topic, "")[:1] == (" " if sentence else "\n") or text.endswith(topic)
 
 
 def test_wording_depends_on_the_stream_alone():

@@ -42,6 +42,15 @@ def test_the_record_names_every_file_and_nothing_else_is_there(folder):
     assert marks["model.safetensors"]["bytes"] == (folder / "model.safetensors").stat().st_size
 
 
+def test_the_record_comes_last(tmp_path):
+    def beside(folder):
+        assert {p.name for p in folder.iterdir()} == {"model.safetensors"}
+        (folder / "config.json").write_text("{}")
+
+    checkpoint.write(tmp_path, {"model.safetensors": TENSORS}, {}, beside=beside)
+    assert {p.name for p in tmp_path.iterdir()} == {"model.safetensors", "config.json", "eva.json"}
+
+
 def test_a_used_folder_is_refused(folder):
     with pytest.raises(RunError, match="not empty"):
         checkpoint.write(folder, {}, {})

@@ -71,7 +71,7 @@ def play(source, out, ranks, kind):
     record["base"] = engine.logprobs(EXAMPLES, base=True)
     engine = LocalEngine(
         load_policy(source, dtype="float64"),
-        LocalSettings(micro_batch_tokens=48, lora=settings.lora),
+        LocalSettings(micro_batch_tokens=48, lora=settings.lora, gradient_checkpointing=True),
         ranks=ranks,
     )
     for _ in range(2):

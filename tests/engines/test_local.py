@@ -211,15 +211,16 @@ def test_training_raises_the_likelihood_of_what_it_trains_on(engine):
 def test_how_it_computes_changes_no_gradient(engine, lora, settings):
     # Not adamw, which turns rounding of tiny gradients into whole steps.
     settings |= {"lora": lora, "optimiser": OptimiserSettings("sgd")}
-    plain = engine(lora=lora, optimiser=settings["optimiser"])
-    other = engine(**settings)
+    plain = engine("float64", lora=lora, optimiser=settings["optimiser"])
+    other = engine("float64", **settings)
     examples = pairs(plain)
     for local in (plain, other):
         out = local.forward_backward(examples, dpo, 3.0)
         assert out["loss"] == pytest.approx(3 * math.log(2), abs=1e-5)
         local.step(1e-1, None)
         local.forward_backward(examples, dpo, 3.0)
-    assert close(gradient(other), gradient(plain))
+    # Not closer: the models' own norms compute in float32.
+    assert close(gradient(other), gradient(plain), 1e-5)
 
 
 @KINDS

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from eva.app import presets
 from eva.app.config import Config
+from eva.app.paths import located
 from eva.errors import ConfigError, unknown_name
 from eva.types import Json
 
@@ -30,7 +31,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: broken TOML: {error}") from None
-    data = _named_objective(data)
+    data = _named_objective(located(data, Path(path).parent))
     for override in overrides:
         data = _set(data, override)
     return parse_config(data, where=str(path))

@@ -61,7 +61,10 @@ class _Request:
     @property
     def gap(self) -> str:
         """What separates it from other sentences."""
-        return "\n\n" if "\n" in self.text or len(self.text) > 240 else " "
+        if self.imperative or self.question:
+            return " "
+        long = "\n" in self.text or len(self.text) > 240
+        return "\n\n" if long or not re.search(r"[.!?][\"']?$", self.text) else " "
 
 
 def compose(topic: str, checks: Sequence[Check], rng: np.random.Generator) -> str:
@@ -90,7 +93,7 @@ def _opening(
     """Return the request, perhaps with the first check in it, and the checks still to be told."""
     plain, mark = request.core, "?" if request.question else "."
     if not (request.imperative or request.question):
-        return _closed(request.text, "."), checks
+        return request.text, checks
     if request.imperative and rng.random() < 0.3:
         ask, mark = _pick(ASKS, rng)
         plain = ask.format(_lower(request.core))

@@ -89,7 +89,6 @@ OPENERS = {
         "please note that ",
         "remember that ",
         "remember, ",
-        "make sure that ",
     ),
 }
 """What may stand before a constraint, imperative or sentence; often nothing."""

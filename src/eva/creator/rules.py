@@ -154,6 +154,7 @@ OPERATORS: dict[str, Operator] = {
 }
 """Every operator by name."""
 
+
 @dataclass(frozen=True, slots=True)
 class RuleEvolver:
     """Writes children of verifiable prompts by operators drawn at random.

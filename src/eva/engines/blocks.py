@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def blocks(model: PreTrainedModel) -> list[nn.Module]:
-    """Return the decoder blocks, first to last.
+    """Return the decoder blocks, first to last; of a model that is not sharded yet.
 
     Raises:
         ConfigError: the model does not say which its blocks are.

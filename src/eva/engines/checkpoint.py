@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,13 @@ _BLOCK = 1 << 24
 
 
 def write(
-    folder: Path, files: Mapping[str, Mapping[str, Tensor]], record: Mapping[str, Json]
+    folder: Path,
+    files: Mapping[str, Mapping[str, Tensor]],
+    record: Mapping[str, Json],
+    *,
+    beside: Callable[[Path], None] | None = None,
 ) -> None:
-    """Write tensor files and their record to a new or empty folder.
+    """Write tensor files, what `beside` writes, and last the record, to a new or empty folder.
 
     Raises:
         RunError: the folder has something in it, or cannot be written.
@@ -38,6 +42,8 @@ def write(
         for name, tensors in files.items():
             whole = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
             save_file(whole, folder / name, metadata={"format": "pt"})
+        if beside is not None:
+            beside(folder)
         marks = {name: _mark(folder / name) for name in files}
         text = json.dumps({**record, "files": marks}, indent=1, sort_keys=True)
         (folder / RECORD).write_text(text + "\n", encoding="utf-8")

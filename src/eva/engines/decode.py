@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _BAND = 2
 """Prompts share a cache while its widest row needs at most this many times the narrowest one's."""
 
+_REFILL = 0.25
+"""Share of the slots that must be free before prompts join: a few larger prefills cost less."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -138,7 +141,8 @@ def _answer_band(model: PreTrainedModel, job: Job, members: Sequence[int]) -> It
     cache = SlotCache(slots, width, dtype=model.dtype, device=model.device)
     batch = _Batch(model, job, cache)
     while queue or batch.rows:
-        units = take(queue, slots - len(batch.rows))
+        free = slots - len(batch.rows)
+        units = take(queue, free) if free >= slots * _REFILL else []
         batch.admit(units) if units else batch.step()
         yield from batch.leave()
 

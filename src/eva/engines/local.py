@@ -6,6 +6,7 @@ started several (`distributed`); neither changes its result but for rounding.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,7 @@ from eva.engines.batching import (
 )
 from eva.engines.blocks import blocks, recomputing
 from eva.engines.distributed import Ranks, fit, shard, whole
+from eva.engines.generate import answer
 from eva.engines.history import History
 from eva.engines.logprobs import Scorer, check_head
 from eva.engines.lora import LoraSettings
@@ -49,8 +51,8 @@ MOMENTS = "optimiser.safetensors"
 class LocalSettings:
     """How the local engine computes; what it computes is up to the schedule."""
 
-    micro_batch_tokens: int = 4096
-    """Tokens of a micro-batch, padding included."""
+    micro_batch_tokens: int = 1024
+    """Tokens of a micro-batch, padding included; 512 to 1024 are fastest on a CPU."""
     logprob_chunk: int = 256
     """Tokens whose logits are in memory at once."""
     share_prompts: bool = True
@@ -90,13 +92,18 @@ class LocalEngine:
         )
         model.requires_grad_(True)
         self._adapter = lora.attach(model, settings.lora) if settings.lora else None
-        self._scorer = self._place(Scorer(model, chunk=settings.logprob_chunk))
         self._blocks = blocks(model) if settings.gradient_checkpointing else []
+        self._scorer = self._place(Scorer(model, chunk=settings.logprob_chunk))
         self._trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        plain = {name: name for name in self._trained}
+        self._file = ADAPTER if self._adapter else WEIGHTS
+        self._names = lora.adapter_names(model) if self._adapter else plain
         # An adapter starts from random numbers, which no file holds; it is small enough to keep.
         self._initial = self._whole(self._trained) if self._adapter else {}
         self._optimiser = Optimiser(self._trained, settings.optimiser)
+        # Copies made on demand, and dropped as soon as training goes on.
         self._sampling: Policy | None = None
+        self._base: Scorer | None = None
         self._history = History(policy.source)
 
     @property
@@ -113,8 +120,6 @@ class LocalEngine:
 
         With several processes each answers its share.
         """
-        from eva.engines.generate import answer
-
         mine = range(len(prompts))[self.ranks.rank :: self.ranks.world]
         groups = answer(
             self._plain(),
@@ -150,7 +155,8 @@ class LocalEngine:
         """Return log-probs of every completion token, aligned with `completions`.
 
         They are the current policy's, or with `base` those of the weights the engine was made with:
-        the disabled adapter, or, where all weights train, a copy loaded anew for this call.
+        the disabled adapter, or, where all weights train, a copy loaded for it, which stays until
+        training goes on.
         """
         found: dict[int, tuple[tuple[float, ...], ...]] = {}
         with torch.no_grad(), self._weights(base) as scorer:
@@ -172,17 +178,18 @@ class LocalEngine:
         Raises:
             SolverError: the loss or the gradient is not finite; the gradient is cleared then.
         """
-        self._sampling = None
+        self._sampling = self._base = None
         sums: dict[str, Tensor] = {}
         with recomputing(self._blocks):
             for part, counts in self._plan(examples):
-                figures = self._learn([examples[i] for i in part], objective, normaliser, counts)
+                chosen = [examples[i] for i in part]
+                figures = self._learn(chosen, objective, normaliser=normaliser, counts=counts)
                 for name, value in figures.items():
                     sums[name] = sums[name] + value if name in sums else value
         totals = self.ranks.sum({name: float(value) for name, value in sums.items()})
-        norm = self._optimiser.gradient_norm()
-        broken = self.ranks.sum({"loss": 0.0 if norm is None or norm < float("inf") else 1.0})
-        if broken["loss"] or not abs(totals.get("loss", 0.0)) < float("inf"):
+        norm = self._optimiser.gradient_norm() or 0.0
+        broken = self.ranks.sum({"gradients": float(not math.isfinite(norm))})
+        if broken["gradients"] or not math.isfinite(totals.get("loss", 0.0)):
             self._optimiser.clear()
             raise SolverError(
                 f"training {self.version}: loss {totals.get('loss')} and gradient norm {norm} of "
@@ -198,14 +205,14 @@ class LocalEngine:
         Raises:
             SolverError: there is no gradient, or it is not finite.
         """
-        self._sampling = None
+        self._sampling = self._base = None
         self.ranks.sum_gradients(self._trained.values())
         norm = self._optimiser.step(lr, clip)
         self._history = self._history.stepped(lr)
         return norm
 
     def _learn(
-        self, examples: Sequence[Example], objective: Objective, normaliser: float, counts: bool
+        self, examples: Sequence[Example], objective: Objective, *, normaliser: float, counts: bool
     ) -> dict[str, Tensor]:
         """Add one micro-batch to the gradient; with `counts` false, take part and add nothing."""
         batch = self._collate(examples)
@@ -258,7 +265,10 @@ class LocalEngine:
             with lora.disabled(self.policy.model):
                 yield self._scorer
         else:
-            yield self._place(Scorer(self._reload().model, chunk=self.settings.logprob_chunk))
+            if self._base is None:
+                scorer = Scorer(self._reload().model, chunk=self.settings.logprob_chunk)
+                self._base = self._place(scorer)
+            yield self._base
 
     # ── saving and loading ────────────────────────────────────────────────────────────────────
 
@@ -275,10 +285,12 @@ class LocalEngine:
         if optimiser:
             files[MOMENTS] = self._whole(self._optimiser.state())
         if self.ranks.rank == 0:
-            checkpoint.write(folder, files, self._history.record())
-            if self._adapter is not None:
-                self._adapter.save_pretrained(str(folder))
+            checkpoint.write(folder, files, self._history.record(), beside=self._describe)
         self.ranks.wait()
+
+    def _describe(self, folder: Path) -> None:
+        if self._adapter is not None:
+            self._adapter.save_pretrained(str(folder))
 
     def load(self, folder: Path | None, *, optimiser: bool = False) -> None:
         """Restore what `save` wrote; None restores the weights the engine was made with.
@@ -296,7 +308,7 @@ class LocalEngine:
         self._optimiser.clear()
         self._optimiser.publish()
         self._optimiser.restore(moments, fit)
-        self._sampling = None
+        self._sampling = self._base = None
         fresh = History(self.policy.source)
         self._history = fresh if folder is None else History.of(checkpoint.read_record(folder))
 
@@ -314,17 +326,6 @@ class LocalEngine:
             model.save_pretrained(str(folder))
             self.policy.tokenizer.save_pretrained(str(folder))
         self.ranks.wait()
-
-    @property
-    def _file(self) -> str:
-        return WEIGHTS if self._adapter is None else ADAPTER
-
-    @property
-    def _names(self) -> Mapping[str, str]:
-        """Names of the trained parameters in the weights' file."""
-        if self._adapter is None:
-            return {name: name for name in self._trained}
-        return lora.adapter_names(self.policy.model)
 
     def _whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: whole(value.detach()).to("cpu", copy=True) for name, value in tensors.items()}
@@ -348,4 +349,10 @@ class LocalEngine:
     def _reload(self) -> Policy:
         model = self.policy.model
         dtype = str(model.dtype).removeprefix("torch.")
-        return load_policy(self.policy.source, device=str(model.device), dtype=dtype)
+        return load_policy(
+            self.policy.source,
+            device=str(model.device),
+            dtype=dtype,
+            # Code that came with the model was trusted when it was first loaded.
+            trust_remote_code=type(model).__module__.startswith("transformers_modules"),
+        )

@@ -88,9 +88,8 @@ class _Logprobs(torch.autograd.Function):
     """The chunked log-softmax with its gradient written out."""
 
     @staticmethod
-    def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, form: _Form
-    ) -> Tensor:
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        hidden, weight, bias, targets, form = inputs
         ctx.form, ctx.trained = form, ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
         ready = ctx.needs_input_grad[0] and not ctx.trained
         cast_weight = weight.to(form.compute)
@@ -115,19 +114,14 @@ class _Logprobs(torch.autograd.Function):
         if not ctx.trained:
             (gradient,) = ctx.saved_tensors
             return gradient * grad[:, None].to(gradient.dtype), None, None, None, None
-        hidden, weight, bias, targets = ctx.saved_tensors
-        return (*_recomputed(grad, hidden, (weight, bias), targets, ctx.form), None, None)
+        return (*_recomputed(grad, ctx.saved_tensors, ctx.form), None, None)
 
 
 def _recomputed(
-    grad: Tensor,
-    hidden: Tensor,
-    layer: tuple[Tensor, Tensor | None],
-    targets: Tensor,
-    form: _Form,
+    grad: Tensor, saved: tuple[Tensor, Tensor, Tensor | None, Tensor], form: _Form
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return the gradients of hidden states, weight and bias, computing the logits again."""
-    weight, bias = layer
+    hidden, weight, bias, targets = saved
     cast_weight = weight.to(form.compute)
     grad_hidden, grad_weight = torch.empty_like(hidden), torch.zeros_like(weight)
     grad_bias = None if bias is None else torch.zeros_like(bias)

@@ -48,6 +48,8 @@ class RunCheckpoints:
         commits = population.commits(self._stage, "policy") or self._steps(population)
         if not commits:
             return None
+        # a kill right after a commit leaves folders that the commit retired
+        self._remove_retired()
         newest = commits[-1]
         self._ledger.recall(newest)
         if newest.result is None:
