@@ -1,6 +1,6 @@
-"""How much can the solver still learn from a prompt? From its rewards alone; numpy is enough.
+"""How much can the solver still learn from a prompt? Its rewards tell, and numpy is enough.
 
-    python examples/01_informativeness.py
+Run `python examples/01_informativeness.py`.
 """
 
 import numpy as np
@@ -16,10 +16,10 @@ def main():
     prompts = {
         "all good": [0.9, 0.9, 0.95, 0.9, 0.9, 0.9],
         "all bad": [0.1, 0.1, 0.05, 0.1, 0.1, 0.1],
-        "half and half": [0.9, 0.1, 0.9, 0.1, 0.9, 0.1],
+        "half and half": [0.8, 0.2, 0.8, 0.2, 0.8, 0.2],
         "one lucky answer": [0.1, 0.1, 0.9, 0.1, 0.1, 0.1],
         "one slip": [0.9, 0.9, 0.9, 0.1, 0.9, 0.9],
-        "two unscored": [0.9, None, 0.1, 0.5, None, 0.5],
+        "two unscored": [0.7, None, 0.3, 0.5, None, 0.5],
         "one scored": [0.9, None, None, None, None, None],
     }
     rewards = list(prompts.values())
@@ -33,7 +33,7 @@ def main():
 
     # ── Which of them are drawn? ──────────────────────────────────────────────────────────────
     info, times = estimates["a_min"].values, 2000
-    print(f"\nShare of {times} draws of 2 prompts in which each one is, by sampler (metric a_min):\n")
+    print(f"\nShare of {times} draws of 2 prompts that each one is in, by sampler (on a_min):\n")
     print(f"{'':18s}" + "".join(f"{name:>12s}" for name in SAMPLERS))
     shares = []
     for sampler in SAMPLERS.values():
@@ -54,11 +54,11 @@ def main():
         rewards = rng.normal(size=(4000, n)).tolist()
         plain, divided = METRICS["a_min"](rewards).values, comparable(rewards).values
         print(f"{n:4d}{plain.mean():14.3f}{divided.mean():14.3f}")
-    print("\nWithout it, a quarter drawn by `greedy` of a set where half the prompts have 4 scored")
+    print("\nHalf the prompts have 4 scored answers, half have 6; `greedy` draws a quarter of all:")
     mixed = [*rng.normal(size=(200, 4)).tolist(), *rng.normal(size=(200, 6)).tolist()]
     for name, metric in (("plain", METRICS["a_min"]), ("divided", comparable)):
         drawn = SAMPLERS["greedy"](metric(mixed).values, 100, rng)
-        print(f"  answers and half have 6: {name:8s} {np.mean(drawn >= 200):.0%} have 6")
+        print(f"  {name:8s} {np.mean(drawn >= 200):.0%} of the drawn have 6")
 
 
 if __name__ == "__main__":

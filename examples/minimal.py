@@ -153,7 +153,10 @@ def answer(model, prompts, stage):
 def score(prompts, answers):
     """Return the rewards, (prompts, N)."""
     return np.array(
-        [[reward(p, decode(ids)) for ids in group] for p, group in zip(prompts, answers)]
+        [
+            [reward(p, decode(ids)) for ids in group]
+            for p, group in zip(prompts, answers, strict=True)
+        ]
     )
 
 
@@ -221,7 +224,7 @@ def pair(prompts, answers, rewards):
     the best one: the policy would learn not to end.
     """
     pairs = []
-    for prompt, group, r in zip(prompts, answers, rewards):
+    for prompt, group, r in zip(prompts, answers, rewards, strict=True):
         ended = [i for i in range(N) if group[i][-1] == END]
         best = max(ended, key=lambda i: r[i], default=None)
         if best is not None and r[best] > r.min():
@@ -232,9 +235,9 @@ def pair(prompts, answers, rewards):
 def logprob(model, pairs, which):
     """Return log pi(answer | prompt) of the chosen (1) or rejected (2) answers, (pairs,)."""
     prompts, answers = [encode(pair[0]) for pair in pairs], [pair[which] for pair in pairs]
-    logits = logits_of(model, [p + a for p, a in zip(prompts, answers)])
+    logits = logits_of(model, [p + a for p, a in zip(prompts, answers, strict=True)])
     values = []
-    for row, p, a in zip(logits, prompts, answers):
+    for row, p, a in zip(logits, prompts, answers, strict=True):
         predicting = log_softmax(row[len(p) - 1 : len(p) + len(a) - 1], -1)
         values.append(predicting[range(len(a)), a].sum())
     return torch.stack(values)

@@ -204,8 +204,8 @@ def solver_step(
     pairing = solver.pair(scored, Streams(game.seed, t, "solver/pairs"))
     if not pairing.examples:
         raise SolverError(
-            f"round {t}: none of {len(scored)} prompts gave a pair {dict(pairing.skipped)}: ask for "
-            "more answers, a higher temperature or more tokens, or take easier or harder prompts"
+            f"round {t}: none of {len(scored)} prompts gave a pair {dict(pairing.skipped)}: ask "
+            "for more answers, a higher temperature or more tokens, or take other prompts"
         )
     if solver.scratch or solver.carries:
         hold_policy(game, journal, 0 if solver.scratch else t - 1, optimiser=solver.carries)

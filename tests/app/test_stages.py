@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from eva.app import build, play, rollouts, stages
 from eva.app.load import load_config, parse_config
 from eva.app.stages import At
-from eva.errors import ConfigError, DataError, RunError, SolverError
+from eva.errors import ConfigError, RunError, SolverError
 from eva.runs import parquet
 from eva.runs.folder import RunFolder
 from eva.types import Example, Group, Score, ScoredGroup, Stage
@@ -238,31 +238,6 @@ def test_a_preference_data_set_can_be_trained_on(foreign, tmp_path):
     source.write_text("\n".join(map(json.dumps, lines)))
     summary = stages.train(At(foreign), source, out=tmp_path / "policy")
     assert (summary["pairs"], summary["retokenised"]) == (3, True)
-
-
-@pytest.mark.parametrize(
-    ("columns", "says"),
-    [
-        ({"responses": ["red"] * 6}, "row 0: column responses: expected a list"),
-        ({"rewards": [[1.0]] * 6}, "row 0: column rewards: got 1 values for 3 responses"),
-        ({"token_ids": [[[1]]] * 6}, "row 0: column token_ids: got 1 values for 3 responses"),
-        ({"prompt": [" "] * 6}, "row 0: no prompt: empty"),
-    ],
-)
-def test_broken_rollouts_name_row_and_column(tmp_path, columns, says):
-    source = rollout_file(tmp_path / "theirs.parquet", **columns)
-    with pytest.raises(DataError, match=says):
-        rollouts.read_scored(source)
-
-
-def test_missing_columns_are_named(tmp_path):
-    pq.write_table(pa.table({"prompt": ["a"], "answer": ["b"]}), tmp_path / "t.parquet")
-    with pytest.raises(DataError, match="no column responses; got prompt, answer"):
-        rollouts.read_groups(tmp_path / "t.parquet")
-    pq.write_table(pa.table({"prompt": ["a"], "responses": [["b"]]}), tmp_path / "u.parquet")
-    assert rollouts.read_groups(tmp_path / "u.parquet")[0].responses[0].text == "b"
-    with pytest.raises(DataError, match="unknown column 'rewards'"):
-        rollouts.read_scored(tmp_path / "u.parquet")
 
 
 def test_no_pair_at_all_is_an_error_with_the_causes(foreign, tmp_path):

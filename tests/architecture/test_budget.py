@@ -35,7 +35,9 @@ def depth(node, level=0):
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef | ast.ClassDef | ast.Lambda):
             continue
-        deepest = max(deepest, depth(child, level + isinstance(child, nested)))
+        # an elif stands beside its if, not in it
+        beside = isinstance(node, ast.If) and [child] == node.orelse and isinstance(child, ast.If)
+        deepest = max(deepest, depth(child, level + (isinstance(child, nested) and not beside)))
     return deepest
 
 
@@ -62,7 +64,10 @@ def test_few_parameters_are_positional():
 
     # commands of the command line have their parameters as flags
     counted = [f for f in FUNCTIONS if f[0].name not in {"cli.py", "stage_verbs.py"}]
-    many = {name(f): positional(f[1]) for f in counted if len(positional(f[1])) > 4}
+    # a method that implements a seam has the seam's parameters
+    seams = {"train", "begin"}
+    counted = [f for f in counted if f[1].name not in seams]
+    many = {name(f): positional(f[1]) for f in counted if len(positional(f[1])) > 3}
     assert many == {}
 
 
@@ -79,7 +84,7 @@ def test_nothing_is_left_to_do():
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
 def test_every_module_has_its_tests(path):
-    if path.name in {"__init__.py", "protocols.py"}:
+    if path.name in {"__init__.py", "__main__.py", "protocols.py"}:
         return
     relative = path.relative_to(SOURCE)
     mirrored = ROOT / "tests" / relative.parent / f"test_{relative.stem}.py"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eva.constraints import KINDS, TOPICS, conflict, dress, level_of, parse, partition
-from eva.creator.rules import OPERATORS, Draft, RuleEvolver, Rules
+from eva.creator.rules import OPERATORS, Draft, RuleEvolver, Rules, Scene
 from eva.errors import ConfigError
 from eva.rng import Streams
 from eva.types import Check, Message, Prompt
@@ -234,7 +234,7 @@ def test_system_message_stays_and_does_not_hinder_a_move():
 
 def test_operators_are_functions_that_a_user_can_call():
     rng = streams().of("x")
-    draft = OPERATORS["add"](BARE, (), Rules(("commas",)), rng)
+    draft = OPERATORS["add"](BARE, Scene(Rules(("commas",))), rng)
     assert isinstance(draft, Draft)
     assert draft.checks[0].kind == "commas"
 

@@ -27,7 +27,7 @@ def tiny(tmp_path, monkeypatch):
 
 
 def ask(policy, prompts=ASKED, params=PARAMS, *, streams=Streams(0, 1, "answer"), budget=4000):  # noqa: B008
-    return answer(policy, prompts, params, streams, version="v", token_budget=budget)
+    return answer(policy, prompts, params, streams=streams, version="v", token_budget=budget)
 
 
 def test_groups_come_back_in_order_with_text_and_tokens(tiny):

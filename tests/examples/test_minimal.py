@@ -70,7 +70,14 @@ def test_it_imports_nothing_of_the_library():
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     ]
-    assert {name.partition(".")[0] for name in names} == {"copy", "hashlib", "json", "numpy", "torch", "transformers"}
+    assert {name.partition(".")[0] for name in names} == {
+        "copy",
+        "hashlib",
+        "json",
+        "numpy",
+        "torch",
+        "transformers",
+    }
 
 
 def test_streams_and_ids():

@@ -30,7 +30,7 @@ def single(prompt, response):
 
 async def later(response):
     await asyncio.sleep(0)
-    return await asyncio.gather(asyncio.sleep(0, float(response))).__class__ and float(response)
+    return float(response)
 
 def seen(**columns):
     return {"reward": 1, "size": len(json.dumps(columns, sort_keys=True)), **{
@@ -109,7 +109,7 @@ def test_a_hang_is_killed_and_the_worker_starts_anew(reward):
 def test_a_worker_that_always_hangs_stops_the_run_early(reward, monkeypatch):
     monkeypatch.setattr(function, "BROKEN_AT", 3)
     slow = reward("single", seconds=0.3)
-    with pytest.raises(RewardError, match="3 responses in a row took longer than 0.3 s each"):
+    with pytest.raises(RewardError, match=r"3 responses in a row took longer than 0.3 s each"):
         slow.score([group(*["hang"] * 9)])
 
 
@@ -129,8 +129,8 @@ def test_functions_of_completions_get_a_prompts_answers_at_once(reward):
 def test_what_fails_together_is_tried_alone(reward):
     scored = reward("together").score([group("1", bad) for bad in ("raise", "few", "die")])
     assert [one.rewards[0] for one in scored] == [2, 2, 2]
-    assert [one.scores[1].cause for one in scored] == ["raised", "raised", "raised"]
-    assert scored[1].scores[1].detail == "TypeError: returned 'few'" or scored[1].rewards[1] is None
+    assert [one.scores[1].cause for one in scored] == ["raised", "", "raised"]
+    assert scored[1].rewards[1] == 1
 
 
 def test_a_wrong_number_of_values_has_the_cause_count(tmp_path):
@@ -165,12 +165,12 @@ def test_a_worker_that_cannot_start_again_is_a_broken_reward(tmp_path):
     file.write_text("import os\ndef f(response): os._exit(1)")
     vanishing = FunctionReward(f"{file}:f")
     file.unlink()
-    with pytest.raises(RewardError, match="could not be started again.*vanishing.py"):
+    with pytest.raises(RewardError, match=r"could not be started again.*vanishing.py"):
         vanishing.score([group("a", "b")])
 
 
 def test_a_function_that_always_raises_stops_the_run(reward):
-    with pytest.raises(RewardError, match="20 raised.*not my kind of answer"):
+    with pytest.raises(RewardError, match=r"20 raised.*not my kind of answer"):
         Guarded(reward("single")).score([group(*["raise"] * 20)])
 
 

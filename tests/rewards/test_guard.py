@@ -155,9 +155,10 @@ def test_a_reward_that_breaks_in_the_middle_of_a_run_is_noticed():
 def test_a_long_good_past_does_not_cover_a_reward_that_broke_in_small_calls():
     guarded = Guarded(Model(number))
     guarded.score([group(*["1"] * 300)])
-    with pytest.raises(RewardError):
-        for _ in range(5):
-            guarded.score([group(*["bad"] * 5)])
+    for _ in range(3):
+        guarded.score([group(*["bad"] * 5)])
+    with pytest.raises(RewardError, match="20 of 20"):
+        guarded.score([group(*["bad"] * 5)])
 
 
 def test_prompts_without_responses_count_neither_way():

@@ -13,7 +13,7 @@ from eva.errors import ConfigError
 from eva.rewards import process
 from eva.rewards.process import Worker
 
-FUNCTIONS = '''
+FUNCTIONS = """
 import os, signal, subprocess, sys, threading, time
 
 def echo(response):
@@ -37,7 +37,7 @@ def trouble(response):
     if response == "asks":
         input()
     return float(os.getpid())
-'''
+"""
 
 
 @pytest.fixture
@@ -83,6 +83,7 @@ def test_a_long_text_of_any_characters_comes_through(functions):
     worker = Worker(f"{functions}:echo")
     reply = ask(worker, "1" * 10 + "\u2028\n\ud800" * 300_000)
     assert reply["raised"].startswith("ValueError: could not convert string to float")
+    assert len(reply["raised"]) == 1000
     worker.close()
 
 

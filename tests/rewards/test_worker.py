@@ -66,7 +66,7 @@ def test_functions_are_found_in_modules_and_files(tmp_path, monkeypatch):
     with pytest.raises(AttributeError, match="unknown function 'tripel': did you mean 'triple'"):
         load_function(f"{file}:tripel")
     for spec in ("math", ":sqrt", "math:"):
-        with pytest.raises(ValueError, match="expected package.module:function"):
+        with pytest.raises(ValueError, match=r"expected package.module:function"):
             load_function(spec)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eva.app import config, config_parts
@@ -36,9 +37,13 @@ if TYPE_CHECKING:
 class Parts:
     """The parts of a config's game, each made when it is first asked for."""
 
-    def __init__(self, game: config.Config, *, progress: Progress) -> None:
+    def __init__(
+        self, game: config.Config, *, progress: Progress, folder: Path | None = None
+    ) -> None:
         self.config = game
         self.progress = progress
+        self.folder = folder
+        """The run folder, where launched stages leave their files; None launches nothing."""
 
     @cached_property
     def prompts(self) -> PromptSets:
@@ -55,7 +60,12 @@ class Parts:
     @cached_property
     def solver(self) -> PairSolver:
         """Pairs, reference and training."""
-        return solver(self.config, self.progress)
+        made = solver(self.config, self.progress)
+        if self.config.run.processes == 1 or self.folder is None:
+            return made
+        from eva.app.launch import launched
+
+        return launched(made, self.config, self.folder)
 
     def creator(self) -> Creator | None:
         """Return the creator, or None where human prompts alone are played."""

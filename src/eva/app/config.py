@@ -52,8 +52,8 @@ class Policy(Section):
     lora: Lora | None = None
     trust_remote_code: bool = False
     """Whether code that comes with the model may run."""
-    train_tokens: Positive = 4096
-    """Tokens, padding included, of one micro-batch."""
+    train_tokens: Positive = 1024
+    """Tokens, padding included, of one micro-batch; raise it on a GPU."""
     decode_tokens: Positive = 16384
     """Cached tokens, padding included, of one decoding batch."""
     gradient_checkpointing: bool = False
@@ -66,8 +66,10 @@ class Constraints(Section):
     """Constraints per prompt, drawn uniformly from these numbers."""
     level: Positive = 1
     """Highest difficulty level of a constraint at the start."""
+    kinds: tuple[str, ...] = ()
+    """Kinds to train on; empty means all that are not held out."""
     held_out: tuple[str, ...] = ()
-    """Kinds that are never trained on; empty means the library's default pair."""
+    """Kinds that are never trained on; empty means `eva.constraints.HELD_OUT`."""
     max_words: Positive = 60
     """Longest answer, in words, that a constraint may ask for."""
     max_constraints: Positive = 4
@@ -238,6 +240,11 @@ class Config(BaseModel):
             raise ValueError(
                 "creator.evolver 'rules' changes constraints: set [prompts.constraints], "
                 "or take creator.evolver 'evol_instruct'"
+            )
+        if self.solver.start == "scratch" and self.solver.optimiser_state == "carried":
+            raise ValueError(
+                "solver: start 'scratch' has no earlier updates whose optimiser_state could be "
+                "carried: take 'fresh'"
             )
         if self.budget.tokens and self.budget.match:
             raise ValueError("budget: set tokens or match, not both")

@@ -40,8 +40,10 @@ def memory(game: Config, shape: Shape, *, prompt: int) -> dict[str, Json]:
     rows = max(1, min(policy.decode_tokens // longest, game.run.chunk * answers.n))
     weights = "float64" if policy.dtype == "float64" else "float32"
     same = policy.generation_dtype == "same"
+    # a pair is never split, and a micro-batch never spans two updates
+    pair = pair_tokens(game, prompt)
     work = Workload(
-        train_tokens=max(policy.train_tokens, pair_tokens(game, prompt)),
+        train_tokens=min(max(policy.train_tokens, pair), game.solver.batch_size * pair),
         longest=longest,
         answer_tokens=min(max(policy.decode_tokens, longest), game.run.chunk * answers.n * longest),
         answer_rows=rows,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -36,7 +36,10 @@ from eva.data.prompts import LoadedPrompts
 from eva.errors import ConfigError, DataError
 from eva.protocols import Generator
 from eva.rng import Streams
-from eva.types import Json, Prompt, SamplingParams
+from eva.types import Ints, Json, Prompt, SamplingParams
+
+if TYPE_CHECKING:
+    from eva.engines.memory import Shape
 
 __all__ = ["Plan", "of", "show"]
 
@@ -86,17 +89,16 @@ def of(game: Config) -> Plan:
     sources += [model.source, *_further_models(game)]
     _Unloaded(game, sets).build()
     tokens = _prompt_tokens(sets.human, model)
-    _check_sizes(game, model, tokens, notes)
+    notes += _check_sizes(game, model, tokens)
     human = len(sets.human) or game.prompts.per_round
     rounds = count_rounds(game, human)
     evaluation = count_evaluation(game, len(sets.held_out))
     notes += _remarks(game, rounds, sources)
     machine = _machine(game)
-    longest, median = int(tokens.max()), int(np.median(tokens))
-    memory = estimates.memory(game, model.shape, prompt=longest) if model.shape else None
-    if memory and memory["peak"] > machine["free_bytes"]:
+    takes = _takes(game, model.shape, rounds, evaluation=evaluation, tokens=tokens, machine=machine)
+    if takes["memory"] and takes["memory"]["peak"] > machine["free_bytes"]:
         notes.append(
-            f"memory: about {memory['peak'] / 1e9:.1f} GB at the height, and "
+            f"memory: about {takes['memory']['peak'] / 1e9:.1f} GB at the height, and "
             f"{machine['free_bytes'] / 1e9:.1f} GB are free on {machine['device']}"
         )
     return Plan(
@@ -106,33 +108,46 @@ def of(game: Config) -> Plan:
             "human": len(sets.human),
             "held_out": len(sets.held_out),
             "set_aside": len(sets.loaded.set_aside),
-            "longest_tokens": longest,
-            "median_tokens": median,
+            "longest_tokens": int(tokens.max()),
+            "median_tokens": int(np.median(tokens)),
         },
         rounds=tuple(rounds),
         evaluation=evaluation,
         totals=totals(rounds, evaluation),
-        memory=memory,
-        disk=estimates.disk(game, model.shape, rounds) if model.shape else None,
-        seconds=estimates.seconds(
-            game,
-            model.shape,
-            rounds,
-            evaluation=evaluation,
-            prompt=median,
-            rate=machine["flops"],
-            device=machine["device"],
-        )
-        if model.shape
-        else None,
         machine=machine,
         notes=tuple(notes),
+        **takes,
     )
+
+
+def _takes(
+    game: Config,
+    shape: Shape | None,
+    rounds: Sequence[RoundCount],
+    *,
+    evaluation: EvaluationCount,
+    tokens: Ints,
+    machine: Mapping[str, Json],
+) -> dict[str, Any]:
+    """Return what a plan says of memory, disk and time: nothing of a model that is not seen."""
+    if shape is None:
+        return dict.fromkeys(("memory", "disk", "seconds"))
+    seconds = estimates.seconds(
+        game,
+        shape,
+        rounds,
+        evaluation=evaluation,
+        prompt=int(np.median(tokens)),
+        rate=machine["flops"],
+        device=machine["device"],
+    )
+    memory = estimates.memory(game, shape, prompt=int(tokens.max()))
+    return {"memory": memory, "disk": estimates.disk(game, shape, rounds), "seconds": seconds}
 
 
 def _in_words(game: Config) -> str:
     creator, solver = game.creator, game.solver
-    how = creator.name
+    how: str = creator.name
     if creator.name == "eva":
         how = f"{creator.informativeness}, {creator.sampler.name}, {creator.evolver.name}"
     objective = ", ".join(f"{key} {value}" for key, value in solver.objective.model_dump().items())
@@ -257,8 +272,8 @@ def _check_room(source: Source, tokens: int, key: str) -> None:
         )
 
 
-def _check_sizes(game: Config, model: Model, tokens: np.ndarray, notes: list[str]) -> None:
-    """Check lengths against the model's context; `tokens` are those of prompts, (P,)."""
+def _check_sizes(game: Config, model: Model, tokens: Ints) -> Iterator[str]:
+    """Check lengths against the model's context, and yield notes; `tokens` of prompts, (P,)."""
     limit, context = game.answers.max_tokens, model.source.context
     _check_room(model.source, limit, "answers.max_tokens")
     if isinstance(game.creator.evolver, InstructEvolver) and not game.creator.evolver.model:
@@ -272,10 +287,10 @@ def _check_sizes(game: Config, model: Model, tokens: np.ndarray, notes: list[str
                 "leave no room for a full answer; lower max_tokens or prompts.max_characters"
             )
         if short:
-            notes.append(f"{numbers}: {short:.0%} of the prompts get a lower limit, or no answer")
+            yield f"{numbers}: {short:.0%} of the prompts get a lower limit, or no answer"
     most = estimates.pair_tokens(game, int(tokens.max()))
     if most > game.policy.train_tokens:
-        notes.append(
+        yield (
             f"policy.train_tokens = {game.policy.train_tokens}: a pair may take {most} tokens and "
             "is then a micro-batch of its own, for which memory is estimated"
         )
@@ -290,7 +305,8 @@ def _remarks(
         if source.state == "not reachable" and source.role != "prompts":
             yield f"{source.role}: {source.name} is not reachable, so it could not be looked at"
         if source.state == "to fetch":
-            yield f"{source.role}: {source.name} is fetched first ({source.fetch_bytes / 1e6:.0f} MB)"
+            size = source.fetch_bytes / 1e6
+            yield f"{source.role}: {source.name} is fetched first ({size:.0f} MB)"
     if rounds[0].prompts < game.prompts.per_round:
         yield (
             f"prompts.per_round = {game.prompts.per_round:,}: there are {rounds[0].prompts:,}, "
@@ -312,7 +328,7 @@ def _remarks(
 # ── what it takes ─────────────────────────────────────────────────────────────────────────────
 
 
-def _prompt_tokens(prompts: Sequence[Prompt], model: Model) -> np.ndarray:
+def _prompt_tokens(prompts: Sequence[Prompt], model: Model) -> Ints:
     """Return the tokens of some prompts, template included, (P,): spread evenly, and the longest.
 
     Without a tokenizer a token is taken to have 4 characters, without prompts they have 200 tokens.

@@ -22,16 +22,18 @@ def show(plan: Plan, *, as_json: bool = False, console: Console | None = None) -
         sys.stdout.write(json.dumps(asdict(plan), indent=1) + "\n")
         return
     console = console or Console(highlight=False)
-    console.print(plan.game, markup=False)
+    console.print(plan.game, markup=False, soft_wrap=True)
     console.print(_sources(plan), _rounds(plan))
     for line in _lines(plan):
-        console.print(line, markup=False)
+        console.print(line, markup=False, soft_wrap=True)
     for note in plan.notes:
-        console.print(f"note: {note}", markup=False, style="yellow")
+        console.print(f"note: {note}", markup=False, style="yellow", soft_wrap=True)
 
 
 def _sources(plan: Plan) -> Table:
-    table = Table("", "source", "where", "parameters", "context", box=None, pad_edge=False)
+    table = Table("", box=None, pad_edge=False)
+    for title in ("source", "where", "parameters", "context"):
+        table.add_column(title, overflow="fold")
     for source in plan.sources:
         fetch = f" ({source.fetch_bytes / 1e6:.0f} MB)" if source.fetch_bytes else ""
         table.add_row(
@@ -60,22 +62,23 @@ def _rounds(plan: Plan) -> Table:
     for title in columns.values():
         table.add_column(title, justify="right")
     for count in plan.rounds:
-        table.add_row(*(f"{getattr(count, name):,}" for name in columns))
+        table.add_row(*(number(getattr(count, name)) for name in columns))
     return table
 
 
 def _lines(plan: Plan) -> list[str]:
     prompts, totals, evaluation = plan.prompts, plan.totals, plan.evaluation
     sampled = totals["generated_tokens"] + totals["rewriter_tokens"] + totals["evaluation_tokens"]
+    trained = totals["trained_tokens"]
     lines = [
         f"prompts: {prompts['human']:,} to train on, {prompts['held_out']:,} held out, "
         f"{prompts['set_aside']:,} set aside; {prompts['median_tokens']:,} tokens in the median, "
         f"{prompts['longest_tokens']:,} at most",
         f"evaluation: {evaluation.times} times {evaluation.prompts:,} prompts, "
-        f"{evaluation.tokens:,} tokens at most",
-        f"in all: {sampled:,} tokens sampled and {totals['trained_tokens']:,} trained at most; "
-        f"{int(sampled * TYPICAL):,} and {int(totals['trained_tokens'] * TYPICAL):,} if answers "
-        "take half of the limit",
+        f"{number(evaluation.tokens)} tokens at most",
+        f"in all: {number(sampled)} tokens sampled and {number(trained)} trained at most; "
+        f"{number(sampled * TYPICAL)} and {number(trained * TYPICAL)} if answers take half of the "
+        "limit",
     ]
     if plan.memory:
         uses = ("weights", "gradients", "optimiser", "activations", "train_logits", "cache")
@@ -99,6 +102,17 @@ def _lines(plan: Plan) -> list[str]:
             " answers of half the limit, rewards not counted"
         )
     return lines
+
+
+def number(count: float) -> str:
+    """Return a count as people say it.
+
+    >>> number(512), number(24_576), number(122_880_000)
+    ('512', '24.6 K', '122.9 M')
+    """
+    if count < 10_000:
+        return f"{count:,.0f}"
+    return f"{count / 1e3:.1f} K" if count < 1e6 else f"{count / 1e6:,.1f} M"
 
 
 def size(count: float) -> str:

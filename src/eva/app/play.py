@@ -23,7 +23,7 @@ def run(config: Config, out: Path | str, *, mode: Mode = "quiet") -> Path:
         RunError: the folder holds something else, is in use, or is damaged.
     """
     progress = watcher(mode)
-    parts = Parts(config, progress=progress)
+    parts = Parts(config, progress=progress, folder=Path(out).absolute())
     # everything that can be wrong with the input is found before the folder is made
     _ = parts.prompts, parts.solver
     with RunFolder.create(Path(out), config.model_dump(mode="json")) as folder:
@@ -39,7 +39,7 @@ def resume(path: Path | str, *, mode: Mode = "quiet") -> Path:
     """
     with RunFolder.open(Path(path)) as folder:
         config = parse_config(dict(folder.config), where=str(folder.path / "run.json"))
-        _play(folder, Parts(config, progress=watcher(mode)), config)
+        _play(folder, Parts(config, progress=watcher(mode), folder=folder.path), config)
         return folder.path
 
 

@@ -54,7 +54,7 @@ def local_engine(game: config.Config, *, ranks: Ranks | None = None) -> LocalEng
         ConfigError: the model cannot be had, cannot chat, or its device is missing.
     """
     section = game.policy
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if game.run.threads:
         torch.set_num_threads(game.run.threads)
     device = device_of(section.device)

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eva.app import config
-from eva.constraints import HELD_OUT, Partition, dress, partition
+from eva.constraints import HELD_OUT, Partition, dress, find, partition
 from eva.data.prompts import LoadedPrompts, load_prompts
-from eva.errors import DataError
+from eva.errors import ConfigError, DataError
 from eva.rng import Streams
 from eva.types import Prompt
 
@@ -46,7 +46,7 @@ def prompt_sets(game: config.Config) -> PromptSets:
         max_chars=section.max_characters,
         shuffle=streams if section.shuffle else None,
     )
-    kinds = partition(section.constraints.held_out or HELD_OUT) if section.constraints else None
+    kinds = kinds_of(section.constraints) if section.constraints else None
     held = game.evaluation.heldout
     wanted = held.prompts if held and game.evaluation.when != "never" else 0
     measured = loaded.prompts[: wanted * 2]
@@ -55,11 +55,31 @@ def prompt_sets(game: config.Config) -> PromptSets:
     if section.constraints is None or kinds is None:
         return PromptSets(rest, measured, loaded, None)
     return PromptSets(
-        human=_dressed(rest, section.constraints, kinds.trained, streams),
+        human=_dressed(rest, section.constraints, kinds=kinds.trained, streams=streams),
         held_out=_held_out(measured, game, kinds) if held else (),
         loaded=loaded,
         kinds=kinds,
     )
+
+
+def kinds_of(section: config.Constraints) -> Partition:
+    """Return the kinds of constraints to train on and to hold out.
+
+    Raises:
+        ConfigError: a kind is unknown, or both trained on and held out.
+    """
+    split = partition(section.held_out or HELD_OUT)
+    if not section.kinds:
+        return split
+    for kind in section.kinds:
+        find(kind)
+    both = sorted(set(section.kinds) & set(split.held_out))
+    if both:
+        raise ConfigError(
+            f"prompts.constraints: {', '.join(both)} both trained on and held out: name other "
+            "kinds, or set held_out"
+        )
+    return Partition(section.kinds, split.held_out)
 
 
 def _enough(game: config.Config, loaded: LoadedPrompts, left: int) -> None:
@@ -78,6 +98,7 @@ def _enough(game: config.Config, loaded: LoadedPrompts, left: int) -> None:
 def _dressed(
     prompts: Sequence[Prompt],
     section: config.Constraints,
+    *,
     kinds: Sequence[str],
     streams: Streams,
 ) -> tuple[Prompt, ...]:

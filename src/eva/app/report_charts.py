@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from eva.app.report_page import Html, element, join
 from eva.app.wording import count, number
@@ -98,9 +99,7 @@ def lines(
     return _figure(title, unit, _svg(drawing, title), [one.name for one in shown])
 
 
-def bars(
-    title: str, rows: Sequence[tuple[str, Mapping[str, float]]], *, unit: str = ""
-) -> Html:
+def bars(title: str, rows: Sequence[tuple[str, Mapping[str, float]]], *, unit: str = "") -> Html:
     """Return stacked bars, one per row of (label, figures by name)."""
     names = list(dict.fromkeys(name for _, parts in rows for name, v in parts.items() if v))
     longest = max((sum(parts.values()) for _, parts in rows), default=0.0)
@@ -120,7 +119,7 @@ def bars(
             x = round(x + width, 2)
         drawn.append(element("text", count(sum(parts.values())), x=x + 5, y=y + 12))
     drawing = _svg(join(drawn), title, height=8 + 22 * len(rows))
-    return _figure(title, unit, drawing, names if len(names) > 1 else [])
+    return _figure(title, unit, drawing, names)
 
 
 def histogram(title: str, values: Mapping[str, Sequence[float]], *, unit: str = "") -> Html:
@@ -135,7 +134,7 @@ def histogram(title: str, values: Mapping[str, Sequence[float]], *, unit: str = 
     levels = ticks(0, highest, 3)
     frame = _Frame(frame_x, (0.0, levels[-1]))
     drawn = [_grid(frame, levels), _x_axis(frame, unit, whole=False)]
-    for i, (left, right) in enumerate(zip(edges, edges[1:], strict=False)):
+    for i, (left, right) in enumerate(pairwise(edges)):
         base = 0.0
         for order, (name, found) in enumerate(tally.items()):
             top, bottom = frame.down(base + found[i]), frame.down(base)
@@ -154,7 +153,9 @@ def interval(low: float, value: float, high: float, *, reach: float, kind: str) 
     def place(figure: float) -> float:
         return round(middle + half * max(-1.0, min(1.0, figure / reach)), 2)
 
-    said = f"{number(value, signed=True)}: {number(low, signed=True)} to {number(high, signed=True)}"
+    said = (
+        f"{number(value, signed=True)}: {number(low, signed=True)} to {number(high, signed=True)}"
+    )
     return element(
         "svg",
         element("title", said),
@@ -176,7 +177,7 @@ def _figure(title: str, unit: str, drawing: Html, names: Sequence[str]) -> Html:
         *(element("span", n, class_=c) for n, c in zip(names, COLOURS, strict=False)),
         class_="legend",
     )
-    return element("figure", caption, legend if names else "", drawing)
+    return element("figure", caption, legend if len(names) > 1 else "", drawing)
 
 
 def _svg(drawing: Html, title: str, *, height: int = _HEIGHT) -> Html:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
 
+from eva.app.wording import cut
+
 LONGEST = 4000
 """Characters of a prompt or answer that are shown; the run folder has all of it."""
 
@@ -45,7 +47,7 @@ def join(parts: Iterable[object], between: str = "") -> Html:
     return Html(between.join(map(escape, parts)))
 
 
-def element(name: str, *content: object, **attributes: object) -> Html:
+def element(name: str, /, *content: object, **attributes: object) -> Html:
     """Return an element. In names of attributes `_` stands for `-`, a last `_` is dropped.
 
     An attribute that is None or False is left out, one that is True has no value.
@@ -54,8 +56,7 @@ def element(name: str, *content: object, **attributes: object) -> Html:
     '<td class="figure">a &lt; b</td>'
     """
     written = "".join(
-        f" {key.rstrip('_').replace('_', '-')}"
-        + ("" if value is True else f'="{escape(value)}"')
+        f" {key.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{escape(value)}"')
         for key, value in attributes.items()
         if value is not None and value is not False
     )
@@ -71,12 +72,9 @@ def text(content: str, *, longest: int = LONGEST, class_: str = "text") -> Html:
     """
     if not content.strip():
         return element("div", "(empty)", class_=f"{class_} muted")
-    block = element("div", content[:longest], class_=class_, dir="auto")
-    left = len(content) - longest
-    if left <= 0:
-        return block
-    notice = f"Cut here: {left:,} more characters; the run folder has them."
-    return join([block, element("p", notice, class_="muted")])
+    shown, notice = cut(content, longest)
+    block = element("div", shown, class_=class_, dir="auto")
+    return join([block, element("p", notice, class_="note")]) if notice else block
 
 
 def table(

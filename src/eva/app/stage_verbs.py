@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -26,9 +27,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="The summary as JSON; no pr
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verbs."""
+    """Add the verbs, and what all of them take before their name."""
+    app.callback()(options)
     for verb in (answer, score, evolve, pair, train):
         app.command()(verb)
+
+
+_as_json: ContextVar[bool] = ContextVar("as_json", default=False)
+
+
+def options(as_json: AsJson = False) -> None:
+    """One stage on its own, on Parquet files: rollouts from any trainer in, prompts out."""
+    _as_json.set(as_json)
 
 
 def answer(
@@ -43,14 +53,13 @@ def answer(
     ] = "solver",
     policy: PolicyPath = None,
     round: Round = 1,
-    as_json: AsJson = False,
 ) -> None:
     """Let the policy answer prompts."""
     from eva.app import stages
 
-    at = _at(config, overrides, round=round, policy=policy, as_json=as_json)
+    at = _at(config, overrides, round=round, policy=policy)
     _parquet(out)
-    _tell(out, stages.answer(at, prompts or None, out=out, side=side), as_json)
+    _tell(out, stages.answer(at, prompts or None, out=out, side=side))
 
 
 def score(
@@ -59,14 +68,13 @@ def score(
     overrides: Overrides = None,
     *,
     out: Out,
-    as_json: AsJson = False,
 ) -> None:
     """Score answers with the config's reward."""
     from eva.app import stages
 
     _parquet(out)
-    at = _at(config, overrides, round=1, policy=None, as_json=as_json)
-    _tell(out, stages.score(at, groups, out=out), as_json)
+    at = _at(config, overrides, round=1, policy=None)
+    _tell(out, stages.score(at, groups, out=out))
 
 
 def evolve(
@@ -78,25 +86,22 @@ def evolve(
     known: Annotated[
         list[str] | None, typer.Option(help="Further prompts that children may not repeat.")
     ] = None,
-    seeds_only: Annotated[
-        bool, typer.Option("--seeds-only", help="Write the informative subset, unevolved.")
-    ] = False,
-    children_only: Annotated[
-        bool, typer.Option("--children-only", help="Write all new prompts, without originals.")
-    ] = False,
+    keep: Annotated[
+        Literal["mix", "children", "seeds"],
+        typer.Option(
+            help="What to write: the solver's next set, all new prompts, or the informative "
+            "subset, unevolved."
+        ),
+    ] = "mix",
     policy: PolicyPath = None,
     round: Round = 2,
-    as_json: AsJson = False,
 ) -> None:
     """Write the next prompts: estimate, sample, evolve, mix; refusals go beside them."""
     from eva.app import stages
 
     _parquet(out)
-    if seeds_only and children_only:
-        raise ConfigError("--seeds-only and --children-only: take one of them")
-    keep: stages.Kept = "seeds" if seeds_only else "children" if children_only else "mix"
-    at = _at(config, overrides, round=round, policy=policy, as_json=as_json)
-    _tell(out, stages.evolve(at, scored, out=out, known=known or (), keep=keep), as_json)
+    at = _at(config, overrides, round=round, policy=policy)
+    _tell(out, stages.evolve(at, scored, out=out, known=known or (), keep=keep))
 
 
 def pair(
@@ -107,14 +112,13 @@ def pair(
     out: Out,
     policy: PolicyPath = None,
     round: Round = 1,
-    as_json: AsJson = False,
 ) -> None:
     """Make training pairs of scored answers, with the reference's log-probs."""
     from eva.app import stages
 
     _parquet(out)
-    at = _at(config, overrides, round=round, policy=policy, as_json=as_json)
-    _tell(out, stages.pair(at, scored, out=out), as_json)
+    at = _at(config, overrides, round=round, policy=policy)
+    _tell(out, stages.pair(at, scored, out=out))
 
 
 def train(
@@ -131,25 +135,22 @@ def train(
     ] = None,
     policy: PolicyPath = None,
     round: Round = 1,
-    as_json: AsJson = False,
 ) -> None:
     """Train the policy on pairs; the same command goes on where an interrupted one was."""
     from eva.app import stages
 
-    at = _at(config, overrides, round=round, policy=policy, as_json=as_json)
+    at = _at(config, overrides, round=round, policy=policy)
     summary = stages.train(at, pairs, out=out, earlier=earlier or (), export=export)
-    _tell(out, summary, as_json)
+    _tell(out, summary)
 
 
-def _at(
-    config: Path, overrides: list[str] | None, *, round: int, policy: Path | None, as_json: bool
-) -> At:
+def _at(config: Path, overrides: list[str] | None, *, round: int, policy: Path | None) -> At:
     from eva.app.load import load_config
     from eva.app.progress import watcher
     from eva.app.stages import At
 
     game = load_config(config, overrides or [])
-    return At(game, round, policy, watcher("quiet" if as_json else "live"))
+    return At(game, round, policy, watcher("quiet" if _as_json.get() else "live"))
 
 
 def _parquet(out: Path) -> None:
@@ -157,8 +158,8 @@ def _parquet(out: Path) -> None:
         raise ConfigError(f"--out {out}: expected a name that ends in .parquet")
 
 
-def _tell(out: Path, summary: Mapping[str, Json], as_json: bool) -> None:
-    if as_json:
+def _tell(out: Path, summary: Mapping[str, Json]) -> None:
+    if _as_json.get():
         typer.echo(json.dumps({"out": str(out), **summary}))
         return
     shown = dict(summary)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias
 
+from eva.app.differences import Difference
 from eva.evals.statistics import INSIDE
 from eva.types import Check, Json, Prompt
 
-Difference: TypeAlias = Mapping[str, Json]
-"""One of the `differences` of `eva.evals.compare.compare`."""
-
 _MEASURES = {
     "reward": "reward",
-    "relevance": "relevance of the answer to the question",
-    "tokens": "length, tokens",
-    "words": "length, words",
+    "relevance": "relevance to the question",
+    "tokens": "length in tokens",
+    "words": "length in words",
     "truncated": "share of answers cut off",
     "repetition": "share of repeated word triples",
     "echo": "share of the question repeated",
@@ -26,9 +23,9 @@ _MEASURES = {
     "instruction_loose": "instructions followed, loosely read",
 }
 _LABELS = {
-    "seen": "kinds trained on",
-    "unseen": "kinds never trained on",
-    "mixed": "kinds of both sorts",
+    "seen": "on kinds trained on",
+    "unseen": "on kinds never trained on",
+    "mixed": "on kinds of both sorts",
     "open": "without constraints",
 }
 _EVALUATIONS = {"heldout": "held-out prompts", "ifeval": "IFEval"}
@@ -37,12 +34,13 @@ _EVALUATIONS = {"heldout": "held-out prompts", "ifeval": "IFEval"}
 def number(value: float | None, *, signed: bool = False) -> str:
     """Return a number for a table: three decimals, a large one with one, none as a dash.
 
-    >>> number(0.31944), number(46.28125, signed=True), number(None)
-    ('0.319', '+46.3', '–')
+    >>> number(0.31944), number(46.28125, signed=True), number(-1, signed=True), number(None)
+    ('0.319', '+46.3', '−1.000', '–')
     """
     if value is None:
         return "–"
-    return format(value, f"{'+' if signed else ''}{'.1f' if abs(value) >= 10 else '.3f'}")
+    form = f"{'+' if signed else ''}{'.1f' if abs(value) >= 10 else '.3f'}"
+    return format(value, form).replace("-", "\N{MINUS SIGN}")
 
 
 def count(value: float) -> str:
@@ -119,14 +117,46 @@ def measure(value: str, label: str = "") -> str:
     """Return a measure in words.
 
     >>> measure("reward", "constraints_2"), measure("reward_title")
-    ('reward, 2 constraints', 'title')
+    ('reward with 2 constraints', 'title')
     """
     said = _MEASURES.get(value, value.removeprefix("reward_"))
-    if not label:
-        return said
+    return f"{said} {subset(label)}" if label else said
+
+
+def subset(label: str) -> str:
+    """Return a label of held-out prompts in words."""
     if label.startswith("constraints_"):
-        return f"{said}, {several(int(label.removeprefix('constraints_')), 'constraint')}"
-    return f"{said}, {_LABELS.get(label, label)}"
+        return f"with {several(int(label.removeprefix('constraints_')), 'constraint')}"
+    return _LABELS.get(label, f"({label})")
+
+
+def printable(text: str) -> str:
+    """Return text that cannot steer a terminal: control characters but line ends are shown."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text.replace("\t", "    "))
+
+
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+
+
+def shortened(text: str, longest: int) -> str:
+    """Return text on one line, cut to `longest` characters.
+
+    >>> shortened("Name  a colour.", 10)
+    'Name a co…'
+    """
+    flat = " ".join(text.split())
+    return flat if len(flat) <= longest else f"{flat[: longest - 1]}…"
+
+
+def cut(text: str, longest: int) -> tuple[str, str]:
+    """Return text cut to `longest` characters, and a notice of what is left out, if anything.
+
+    >>> cut("Name a colour.", 6)
+    ('Name a', 'Cut here: 8 more characters; the run folder has them.')
+    """
+    left = len(text) - longest
+    said = f"Cut here: {left:,} more characters; the run folder has them." if left > 0 else ""
+    return text[:longest], said
 
 
 def evaluation(name: str) -> str:
@@ -134,21 +164,32 @@ def evaluation(name: str) -> str:
     return _EVALUATIONS.get(name, name)
 
 
-def change(name: str, d: Difference) -> str:
-    """Say in a sentence what a difference shows: what changed, or that chance may explain it."""
-    what = f"{measure(d['value'], d['label'])} on {evaluation(name)}"
-    what = what[0].upper() + what[1:]
+def change(d: Difference) -> str:
+    """Say in figures and words what a difference shows, and whether chance may explain it."""
     if d["difference"] is None:
-        return f"{what}: not measured on both sides."
-    moved = f"from {number(d['before'])} to {number(d['after'])}"
+        return "not measured on both sides"
+    moved = f"{number(d['before'])} to {number(d['after'])}"
     if d["low"] is None:
-        return f"{what} went {moved}, on too few prompts for an interval."
-    if d["verdict"] == INSIDE:
-        seen = d["detectable"]
-        further = f"; {number(seen)} would mostly have been seen" if seen else ""
-        return f"{what} went {moved}, which may be chance{further}."
-    verb = "rose" if d["difference"] > 0 else "fell"
-    return f"{what} {verb} {moved}, more than chance explains."
+        return f"{moved}, on too few prompts for an interval"
+    found = f"{moved}: {number(d['difference'], signed=True)} ({interval(d)})"
+    if d["verdict"] != INSIDE:
+        return found
+    least = d["detectable"] or 0.0
+    seen = f"; a change of {number(least)} would mostly show" if least >= 0.001 else ""
+    return f"{found}, may be chance{seen}"
+
+
+def in_short(differences: Iterable[Difference]) -> str:
+    """Say in one sentence what some differences show together."""
+    said: dict[str, list[str]] = {}
+    for d in differences:
+        verdict = str(d["verdict"])
+        said.setdefault(_SHORT.get(verdict, verdict), []).append(measure(d["value"], d["label"]))
+    parts = [f"{verdict} in {' and '.join(names)}" for verdict, names in said.items()]
+    return f"In short: {'; '.join(parts)}."
+
+
+_SHORT: dict[str, str] = {INSIDE: "no clear change", "more": "an increase", "less": "a decrease"}
 
 
 def interval(d: Difference) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -60,74 +60,72 @@ class Rules:
     """Words that an answer may have; 64 tokens leave room for about 40."""
 
 
-Operator: TypeAlias = Callable[[Prompt, Sequence[Prompt], Rules, np.random.Generator], Draft | str]
-"""Maps a parent, its possible mates, the rules and a stream to a draft or a reason."""
+class Scene(NamedTuple):
+    """What surrounds a parent."""
+
+    rules: Rules
+    mates: Sequence[Prompt] = ()
+    """Prompts to combine it with; itself among them does not matter."""
 
 
-def add(
-    parent: Prompt, mates: Sequence[Prompt], rules: Rules, rng: np.random.Generator
-) -> Draft | str:
+Operator: TypeAlias = Callable[[Prompt, Scene, np.random.Generator], Draft | str]
+"""Maps a parent, what surrounds it and a stream to a draft, or to why it does not apply."""
+
+
+def add(parent: Prompt, scene: Scene, rng: np.random.Generator) -> Draft | str:
     """Add a constraint, at most as hard as the parent's hardest; an open prompt gets its first."""
-    if len(parent.checks) >= rules.max_checks:
-        return f"it has {len(parent.checks)} constraints, {rules.max_checks} are allowed"
+    if len(parent.checks) >= scene.rules.max_checks:
+        return f"it has {len(parent.checks)} constraints, {scene.rules.max_checks} are allowed"
     level = int(rng.integers(1, max(map(level_of, parent.checks), default=1) + 1))
-    check = fitting(parent.checks, rules.kinds, rng, level=level, budget=rules.budget)
+    check = fitting(parent.checks, scene.rules.kinds, rng, level=level, budget=scene.rules.budget)
     if check is None:
         return "no further kind of constraint goes together with its own"
     return Draft(request(parent), (*parent.checks, check))
 
 
-def harden(
-    parent: Prompt, mates: Sequence[Prompt], rules: Rules, rng: np.random.Generator
-) -> Draft | str:
+def harden(parent: Prompt, scene: Scene, rng: np.random.Generator) -> Draft | str:
     """Raise one constraint by one level."""
     for i in rng.permutation(len(parent.checks)):
         check, others = parent.checks[i], _without(parent.checks, int(i))
         level = level_of(check) + 1
         if level > len(find(check.kind).levels):
             continue
-        harder = fitting(others, [check.kind], rng, level=level, budget=rules.budget)
+        harder = fitting(others, [check.kind], rng, level=level, budget=scene.rules.budget)
         if harder is not None:
             return Draft(request(parent), (*others, harder))
     return "no constraint can be made harder"
 
 
-def swap(
-    parent: Prompt, mates: Sequence[Prompt], rules: Rules, rng: np.random.Generator
-) -> Draft | str:
+def swap(parent: Prompt, scene: Scene, rng: np.random.Generator) -> Draft | str:
     """Replace one constraint by one of another kind at the same level."""
     taken = {check.kind for check in parent.checks}
-    kinds = [name for name in rules.kinds if name not in taken]
+    kinds = [name for name in scene.rules.kinds if name not in taken]
     for i in rng.permutation(len(parent.checks)):
         others = _without(parent.checks, int(i))
         level = level_of(parent.checks[i])
-        check = fitting(others, kinds, rng, level=level, budget=rules.budget)
+        check = fitting(others, kinds, rng, level=level, budget=scene.rules.budget)
         if check is not None:
             return Draft(request(parent), (*others, check))
     return "no constraint can be replaced by another kind"
 
 
-def move(
-    parent: Prompt, mates: Sequence[Prompt], rules: Rules, rng: np.random.Generator
-) -> Draft | str:
+def move(parent: Prompt, scene: Scene, rng: np.random.Generator) -> Draft | str:
     """Put the same constraints on another topic."""
     if not parent.checks:
         return "it has no constraints to take to another topic"
     if _in_dialogue(parent):
         return "its topic belongs to the turns before it"
-    topics = [topic for topic in rules.topics if topic != request(parent)]
+    topics = [topic for topic in scene.rules.topics if topic != request(parent)]
     if not topics:
         return "there is no other topic"
     return Draft(topics[int(rng.integers(len(topics)))], parent.checks, keeps_columns=False)
 
 
-def combine(
-    parent: Prompt, mates: Sequence[Prompt], rules: Rules, rng: np.random.Generator
-) -> Draft | str:
+def combine(parent: Prompt, scene: Scene, rng: np.random.Generator) -> Draft | str:
     """Take the topic of one of two prompts and constraints of both."""
     # Sorted: the draw depends on who the mates are, not on the order in which they came.
     pool = sorted(
-        (m for m in mates if m.id != parent.id and m.checks and m.topic), key=lambda m: m.id
+        (m for m in scene.mates if m.id != parent.id and m.checks and m.topic), key=lambda m: m.id
     )
     if not parent.checks or not pool:
         return "it needs two prompts with constraints"
@@ -136,7 +134,7 @@ def combine(
     checks = [own[0]]
     # The mate's first, so that a full house still holds some of both.
     for check in (*(mate.checks[i] for i in rng.permutation(len(mate.checks))), *own[1:]):
-        if len(checks) < rules.max_checks and compatible(check, checks):
+        if len(checks) < scene.rules.max_checks and compatible(check, checks):
             checks.append(check)
     if not set(_keys(checks)) - set(_keys(parent.checks)):
         return f"no constraint of {mate.id} goes together with its own"
@@ -197,7 +195,7 @@ class RuleEvolver:
             return Proposal(parent, "rules", None, reason=reason)
         reasons: list[str] = []
         for name in self._order(rng):
-            draft = OPERATORS[name](parent, mates, self.rules, rng)
+            draft = OPERATORS[name](parent, Scene(self.rules, mates), rng)
             if isinstance(draft, Draft):
                 return Proposal(parent, name, _written(parent, draft, name, rng=rng, born=born))
             reasons.append(f"{name}: {draft}")

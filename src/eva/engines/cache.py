@@ -41,7 +41,7 @@ class SlotCache(Cache):
         """
         begin, self.rows = self.rows, self.rows + copies * len(lengths)
         for index, (keys, values, *_) in enumerate(prompts):
-            self._write(index, begin, keys, values)
+            self._write(index, keys, values, begin=begin)
         self._seen = max(self._seen, prompts.get_seq_length())
         held = torch.tensor(lengths, device=self.lengths.device).repeat_interleave(copies)
         self.lengths[begin : self.rows] = held
@@ -96,7 +96,7 @@ class SlotCache(Cache):
         """Return the columns that attention sees and the first of them."""
         return self._seen, 0
 
-    def _write(self, index: int, begin: int, keys: Tensor, values: Tensor) -> None:
+    def _write(self, index: int, keys: Tensor, values: Tensor, *, begin: int) -> None:
         if index == len(self._keys):
             for buffers, like in ((self._keys, keys), (self._values, values)):
                 shape = (self.slots, like.shape[1], self.width, like.shape[3])

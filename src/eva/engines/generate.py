@@ -38,8 +38,8 @@ def answer(
     policy: Policy,
     prompts: Sequence[Prompt],
     params: SamplingParams,
-    streams: Streams,
     *,
+    streams: Streams,
     version: str,
     token_budget: int,
 ) -> list[Group]:

@@ -125,7 +125,7 @@ class LocalEngine:
             self._plain(),
             [prompts[i] for i in mine],
             params,
-            streams,
+            streams=streams,
             version=self.version,
             token_budget=self.settings.generation_tokens,
         )

@@ -89,6 +89,7 @@ class _Logprobs(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
+        """Take hidden states, weight, bias, targets and form; return log-probs, (T,)."""
         hidden, weight, bias, targets, form = inputs
         ctx.form, ctx.trained = form, ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
         ready = ctx.needs_input_grad[0] and not ctx.trained
@@ -111,6 +112,7 @@ class _Logprobs(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of hidden states, weight and bias."""
         if not ctx.trained:
             (gradient,) = ctx.saved_tensors
             return gradient * grad[:, None].to(gradient.dtype), None, None, None, None

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Head: TypeAlias = tuple[str, nn.Linear]
+_SENTENCE = "The sky is blue."
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,12 @@ def make_classifier(model: PreTrainedModel, source: str | Path) -> Classifier:
         tokenizer = AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:
         raise ConfigError(f"reward model {str(source)!r}: no tokenizer ({error})") from error
+    # Where its files are missing, transformers 5 makes one without a vocabulary and says nothing.
+    if set(tokenizer(_SENTENCE)["input_ids"]) <= set(tokenizer.all_special_ids):
+        raise ConfigError(
+            f"reward model {str(source)!r}: its tokenizer knows no word of {_SENTENCE!r}; its files"
+            " are missing or damaged"
+        )
     # A cache of keys and values is for generating.
     model.config.use_cache = False
     pad_id = model.config.get_text_config().pad_token_id

@@ -70,7 +70,7 @@ class Conversations:
     def shortened(self, messages: Sequence[Message], answer: str, limit: int) -> Row | None:
         """Return the conversation in at most `limit` tokens, or None if it cannot be had.
 
-        Both the last user turn and the answer lose their ends, the longer one first.
+        The last user turn and the answer lose their ends, the longer one first; earlier turns stay.
         """
         row = self.encode(messages, answer)
         over = len(row.ids) - limit

@@ -22,6 +22,7 @@ from typing import Any
 
 from eva.errors import ConfigError, RewardError
 from eva.protocols import RewardModel
+from eva.rewards.worker import told
 from eva.types import Group, Score, ScoredGroup
 
 BROKEN_AT = 20
@@ -85,10 +86,10 @@ def judge(scores: Sequence[Score], *, of: int | None = None) -> None:
         return
     causes = Counter(score.cause for score in failed)
     counts = ", ".join(f"{n} {cause}" for cause, n in causes.most_common())
+    last = f"{failed[-1].cause} {failed[-1].detail}".strip()
     raise RewardError(
         f"the reward is broken: {len(failed)} of {total} responses could not be scored ({counts});"
-        f" the last one: {f'{failed[-1].cause} {failed[-1].detail}'.strip()}. Score a few answers by"
-        " hand, repair the reward, then resume"
+        f" the last one: {last}. Score a few answers by hand, repair the reward, then resume"
     )
 
 
@@ -111,7 +112,7 @@ def as_score(value: Any, parts: Mapping[str, Any] | None = None) -> Score:
 
 def raised(error: BaseException) -> Score:
     """Return the score of a response whose reward raised."""
-    return Score(None, cause="raised", detail=f"{type(error).__name__}: {error}")
+    return Score(None, cause="raised", detail=told(error))
 
 
 class _MalformedError(Exception):

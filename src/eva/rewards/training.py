@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import torch
 from torch import nn
@@ -55,12 +55,13 @@ class RewardTraining:
 
     train: Literal["head", "all"] = "head"
     """Only the head, or all weights after it."""
+    folds: int = 5
+    """Parts of the prompts for the accuracy: a head is judged on every part by one trained on the
+    others, and then trained on all; where all weights are trained, the first part is held out."""
     max_length: int = 512
     """Tokens of the longest conversation."""
     cut: bool = False
     """Whether longer conversations are cut; if not, their pairs are left out."""
-    held_out: float = 0.2
-    """Share of the prompts that are kept for the accuracy."""
     ridge: float = 1.0
     """Penalty of the head: ridge / 2 times its squared norm, for features of unit variance."""
     epochs: int = 1
@@ -86,16 +87,25 @@ class RewardFit:
     high: float
     """Upper end of its 95 % interval."""
     held_out: int
-    """Pairs that the accuracy rests on."""
+    """Pairs that the accuracy rests on, each judged by weights that never saw its prompt."""
     trained: int
-    """Pairs that were trained on."""
+    """Pairs that the written weights were trained on."""
     cut: int
     """Pairs of which a conversation was cut."""
     left_out: int
     """Pairs that were too long."""
 
 
-Pair = tuple[Row, Row]
+Pair: TypeAlias = tuple[Row, Row]
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """The pairs that are short enough, and the fold of each."""
+
+    pairs: list[Pair]
+    folds: list[int]
+    cut: int
 
 
 def train_reward_model(
@@ -108,11 +118,11 @@ def train_reward_model(
     """Train a reward model and write it to `out`, as a folder that `ClassifierReward` loads.
 
     The base is an encoder or a causal model; its body keeps its weights unless all are trained.
-    Held-out pairs have prompts of their own. Equal seeds give equal weights on the same machine.
+    Pairs of one prompt are of one fold. Equal seeds give equal weights on the same machine.
 
     Raises:
         ConfigError: there is no such base.
-        DataError: fewer than two pairs to train on, or none to hold out.
+        DataError: the pairs that are short enough leave a fold empty.
     """
     settings = settings or RewardTraining()
     with torch.random.fork_rng(devices=[]):
@@ -120,43 +130,82 @@ def train_reward_model(
         model = load_model(base, dtype=torch.float32, new_head=True, num_labels=1)
     pass_first_state(model)
     classifier = make_classifier(nn.Module.to(model, settings.device), base)
-    train, held, cut = _rows(pairs, classifier, settings)
-    if len(train) < 2 or not held:
+    data = _data(pairs, classifier, settings)
+    if settings.folds < 2 or len(set(data.folds)) < settings.folds:
         raise DataError(
-            f"preferences: {len(train)} pairs to train on and {len(held)} held out, of"
-            f" {len(pairs)}; expected at least 2 and 1: give more, or allow a greater max_length"
+            f"preferences: {len(data.pairs)} of {len(pairs)} pairs are short enough, for"
+            f" {settings.folds} folds; expected 2 folds or more and a prompt for each: give more"
+            " pairs, or allow a greater max_length"
         )
-    fit_head(classifier, train, settings)
-    if settings.train == "all":
-        fit_all(classifier, train, settings)
-    margins = _margins(classifier, held, settings)
+    fit = _fit_head if settings.train == "head" else _fit_all
+    margins = fit(classifier, data, settings)
     wins = sum(0.5 if margin == 0 else float(margin > 0) for margin in margins)
-    low, high = wilson_interval(wins, len(held))
     model.save_pretrained(out)
     classifier.conversations.tokenizer.save_pretrained(out)
-    left = len(pairs) - len(train) - len(held)
-    return RewardFit(wins / len(held), low, high, len(held), len(train), cut, left)
+    held, left = len(margins), len(pairs) - len(data.pairs)
+    trained = len(data.pairs) - (held if settings.train == "all" else 0)
+    low, high = wilson_interval(wins, held)
+    return RewardFit(wins / held, low, high, held, trained, data.cut, left)
 
 
-def fit_head(classifier: Classifier, pairs: Sequence[Pair], settings: RewardTraining) -> None:
-    """Set the head to the minimum of the mean loss plus the ridge penalty.
+def _fit_head(classifier: Classifier, data: _Data, settings: RewardTraining) -> list[float]:
+    """Train the head on all pairs; return r(chosen) - r(rejected) of each when it was held out."""
+    features, folds = _features(classifier, data.pairs, settings), torch.tensor(data.folds)
+    margins = features.new_zeros(len(folds))
+    for fold in range(settings.folds):
+        inside = folds == fold
+        weight = head_weight(features[~inside], ridge=settings.ridge)
+        margins[inside] = (features[inside, 0] - features[inside, 1]) @ weight
+    _set_head(classifier, features, settings)
+    held: list[float] = margins.tolist()
+    return held
+
+
+def _fit_all(classifier: Classifier, data: _Data, settings: RewardTraining) -> list[float]:
+    """Train the head, then all weights, on all folds but the first; return the first's margins.
+
+    AdamW, without dropout, on pairs in an order drawn from the seed.
+    """
+    train, held = (
+        [pair for pair, fold in zip(data.pairs, data.folds, strict=True) if (fold == 0) == first]
+        for first in (False, True)
+    )
+    _set_head(classifier, _features(classifier, train, settings), settings)
+    optimiser = torch.optim.AdamW(classifier.model.parameters(), lr=settings.learning_rate)
+    for epoch in range(settings.epochs):
+        order = Streams(settings.seed, epoch, "reward/train").of("order").permutation(len(train))
+        for start in range(0, len(train), settings.batch_pairs):
+            batch = [train[i] for i in order[start : start + settings.batch_pairs]]
+            for pair in batch:
+                chosen, rejected = classifier.rewards(pair)
+                (softplus(rejected - chosen) / len(batch)).backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            optimiser.zero_grad()
+    rewards = _read(classifier, held, settings)
+    margins: list[float] = (rewards[:, 0] - rewards[:, 1])[:, 0].tolist()
+    return margins
+
+
+def _set_head(classifier: Classifier, features: Tensor, settings: RewardTraining) -> None:
+    """Give the head the best weights on features, (N, 2, D).
 
     A bias cancels in differences; it is set so that the rewards of the pairs have mean 0.
     """
-    name, head = head_of(classifier.model)
-    rows = [row for pair in pairs for row in pair]
-    # Without its head the model returns what the head would read, already pooled.
-    classifier.model.set_submodule(name, nn.Identity())
-    with torch.no_grad():
-        features = _read(classifier, rows, settings).double()
-    classifier.model.set_submodule(name, head)
-    scale = features.std(0) + 1e-6
-    differences = (features[0::2] - features[1::2]) / scale
-    weight = solve(differences, ridge=settings.ridge) / scale
+    _, head = head_of(classifier.model)
+    weight = head_weight(features, ridge=settings.ridge)
     with torch.no_grad():
         head.weight.copy_(weight[None])
         if head.bias is not None:
-            head.bias.fill_(-float(features.mean(0) @ weight))
+            head.bias.fill_(-float(features.mean((0, 1)) @ weight))
+
+
+def head_weight(features: Tensor, *, ridge: float) -> Tensor:
+    """Return the weight, (D,), with the least loss on features of chosen and rejected, (N, 2, D).
+
+    The ridge penalty counts on features of unit variance.
+    """
+    scale = features.flatten(0, 1).std(0) + 1e-6
+    return solve((features[:, 0] - features[:, 1]) / scale, ridge=ridge) / scale
 
 
 def solve(differences: Tensor, *, ridge: float) -> Tensor:
@@ -180,20 +229,6 @@ def solve(differences: Tensor, *, ridge: float) -> Tensor:
     return w.detach()
 
 
-def fit_all(classifier: Classifier, pairs: Sequence[Pair], settings: RewardTraining) -> None:
-    """Train all weights with AdamW, without dropout; pairs come in an order drawn from the seed."""
-    optimiser = torch.optim.AdamW(classifier.model.parameters(), lr=settings.learning_rate)
-    for epoch in range(settings.epochs):
-        order = Streams(settings.seed, epoch, "reward/train").of("order").permutation(len(pairs))
-        for start in range(0, len(pairs), settings.batch_pairs):
-            batch = [pairs[i] for i in order[start : start + settings.batch_pairs]]
-            for pair in batch:
-                chosen, rejected = classifier.rewards(pair)
-                (softplus(rejected - chosen) / len(batch)).backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            optimiser.zero_grad()
-
-
 def pass_first_state(model: PreTrainedModel) -> None:
     """Let a BERT-like pooler, tanh(W h + b), start as tanh(h) of the first token's state h.
 
@@ -215,47 +250,53 @@ def wilson_interval(wins: float, n: int, *, level: float = 0.95) -> tuple[float,
     share, shrink = wins / n, 1 + z * z / n
     centre = (share + z * z / (2 * n)) / shrink
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / shrink
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # Where an end is 0 or 1 by the formula, rounding must not say otherwise.
+    return (centre - half if wins > 0 else 0.0), (centre + half if wins < n else 1.0)
 
 
-def _rows(
+def _data(
     pairs: Sequence[PreferencePair], classifier: Classifier, settings: RewardTraining
-) -> tuple[list[Pair], list[Pair], int]:
-    """Return the pairs to train on and to hold out, and how many were cut."""
+) -> _Data:
     prompts = list(dict.fromkeys(pair.messages for pair in pairs))
-    order = Streams(settings.seed, 0, "reward/held-out").of("split").permutation(len(prompts))
-    held = {prompts[i] for i in order[: round(settings.held_out * len(prompts))]}
-    sides: tuple[list[Pair], list[Pair]] = [], []
-    limit, cut = min(settings.max_length, classifier.context), 0
-    write = classifier.conversations
+    order = Streams(settings.seed, 0, "reward/folds").of("split").permutation(len(prompts))
+    fold = {prompts[i]: place % settings.folds for place, i in enumerate(order)}
+    write, limit = classifier.conversations, min(settings.max_length, classifier.context)
+    kept: list[Pair] = []
+    folds: list[int] = []
+    cut = 0
     for pair in pairs:
-        answers = pair.chosen, pair.rejected
-        rows = [write.encode(pair.messages, answer) for answer in answers]
-        if max(len(row.ids) for row in rows) > limit:
-            short = [
-                write.shortened(pair.messages, answer, limit) if settings.cut else None
-                for answer in answers
+        whole = [write.encode(pair.messages, text) for text in (pair.chosen, pair.rejected)]
+        rows: list[Row | None] = list(whole)
+        if max(len(row.ids) for row in whole) > limit:
+            rows = [
+                write.shortened(pair.messages, text, limit) if settings.cut else None
+                for text in (pair.chosen, pair.rejected)
             ]
-            rows = [row for row in short if row is not None]
-            cut += len(rows) == 2
-        if len(rows) == 2:
-            sides[pair.messages in held].append((rows[0], rows[1]))
-    return *sides, cut
+        chosen, rejected = rows
+        if chosen is not None and rejected is not None:
+            kept.append((chosen, rejected))
+            folds.append(fold[pair.messages])
+            cut += rows != whole
+    return _Data(kept, folds, cut)
 
 
-def _margins(
-    classifier: Classifier, pairs: Sequence[Pair], settings: RewardTraining
-) -> list[float]:
-    """Return r(chosen) - r(rejected), (N,)."""
-    with torch.no_grad():
-        rewards = _read(classifier, [row for pair in pairs for row in pair], settings)[:, 0]
-    margins: list[float] = (rewards[0::2] - rewards[1::2]).tolist()
-    return margins
+def _features(classifier: Classifier, pairs: Sequence[Pair], settings: RewardTraining) -> Tensor:
+    """Return what the head reads of every answer, (N, 2, D), in float64."""
+    name, head = head_of(classifier.model)
+    # Without its head the model returns what the head would read, already pooled.
+    classifier.model.set_submodule(name, nn.Identity())
+    try:
+        return _read(classifier, pairs, settings).double()
+    finally:
+        classifier.model.set_submodule(name, head)
 
 
-def _read(classifier: Classifier, rows: Sequence[Row], settings: RewardTraining) -> Tensor:
-    """Return the model's outputs of all rows, (N, outputs), on the CPU."""
+@torch.no_grad()
+def _read(classifier: Classifier, pairs: Sequence[Pair], settings: RewardTraining) -> Tensor:
+    """Return the model's outputs of all pairs, (N, 2, outputs), on the CPU."""
+    rows = [row for pair in pairs for row in pair]
     batches = row_batches(rows, budget=settings.batch_tokens)
     read = [classifier.outputs([rows[i] for i in batch]).cpu() for batch in batches]
     order = torch.tensor([i for batch in batches for i in batch])
-    return torch.cat(read)[order.argsort()]
+    outputs = torch.cat(read)[order.argsort()]
+    return outputs.reshape(len(pairs), 2, -1)

@@ -122,6 +122,15 @@ def plain(value: Any) -> Json:
     return float(value)
 
 
+def told(error: BaseException) -> str:
+    """Return an error's kind and words, at most 1000 characters: some errors quote a whole answer.
+
+    >>> told(ValueError("no number"))
+    'ValueError: no number'
+    """
+    return f"{type(error).__name__}: {error}"[:1000]
+
+
 def _end_with_driver() -> None:
     """End the process when standard input closes: the driver is gone, even if killed."""
     lifeline = os.dup(0)
@@ -141,7 +150,7 @@ def _prepared(request: Mapping[str, Json]) -> tuple[Call | None, Json]:
     try:
         call = Call(load_function(request["spec"]))
     except (Exception, SystemExit) as error:
-        return None, {"failed": f"{type(error).__name__}: {error}"}
+        return None, {"failed": told(error)}
     return call, {"batch": call.batch}
 
 
@@ -152,7 +161,7 @@ def _answer(call: Call, items: Items, loop: asyncio.Runner) -> Json:
             value = loop.run(_awaited(value))
         return {"values": [plain(one) for one in value] if call.batch else [plain(value)]}
     except (Exception, SystemExit) as error:
-        return {"raised": f"{type(error).__name__}: {error}"}
+        return {"raised": told(error)}
 
 
 async def _awaited(value: Any) -> Any:

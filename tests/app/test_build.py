@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eva.app import config_parts
+from eva.app.build import Parts, sampler
+from eva.app.load import load_config, parse_config
+from eva.app.progress import Silent
+from eva.creator.rewriting import Rewriter
+from eva.creator.rules import RuleEvolver
+
+SMOKE = Path(__file__).parents[2] / "configs" / "smoke.toml"
+
+
+def parts(*overrides):
+    return Parts(load_config(SMOKE, overrides), progress=Silent())
+
+
+def test_the_smoke_game_has_the_configs_parts():
+    game = parts("creator.children=3", "answers.n=5", "seed=9").game()
+    assert game.creator.children == 3
+    assert isinstance(game.creator.evolver, RuleEvolver)
+    assert [gate.name for gate in game.creator.gates] == [
+        "meta_text",
+        "length_band",
+        "duplicate",
+        "eval_overlap",
+    ]
+    assert (game.answers.n, game.seed, game.per_round) == (5, 9, 8)
+    assert [evaluator.name for evaluator in game.evaluators] == ["heldout"]
+    assert game.solver.reference == "previous"
+
+
+def test_a_rewriter_is_the_policy_unless_another_model_is_named():
+    config = load_config(SMOKE).model_dump(mode="json")
+    config["reward"] = config["reward"]["parts"][1]
+    config["creator"]["evolver"] = {"name": "evol_complexity"}
+    made = Parts(parse_config(config), progress=Silent())
+    evolver = made.creator().evolver
+    assert isinstance(evolver, Rewriter)
+    assert evolver.generator is made.engine
+    assert len(evolver.operators) == 4
+    config["creator"]["evolver"] = {"name": "evol_instruct", "model": "random:tiny"}
+    other = Parts(parse_config(config), progress=Silent()).creator().evolver
+    assert other.generator is not made.engine
+
+
+@pytest.mark.parametrize("name", ["static", "new_human"])
+def test_human_arms_have_no_creator(name):
+    assert parts(f"creator.name={name}", "prompts.per_round=3").creator() is None
+
+
+def test_no_evolve_and_uniform_are_creators_with_a_part_less():
+    assert parts("creator.evolver={name='none'}").creator().evolver is None
+    assert not parts("creator.informativeness=uniform").creator().estimates
+
+
+def test_objectives_without_reference_get_none():
+    assert parts("solver.objective=simpo").solver.reference == "none"
+
+
+def test_sampler_settings_reach_the_sampler():
+    info = np.arange(40.0)
+    rng = np.random.default_rng
+    wide = sampler(config_parts.Sampler(name="rank", beta=100.0))(info, 10, rng(0))
+    steep = sampler(config_parts.Sampler(name="rank", beta=0.05))(info, 10, rng(0))
+    assert sorted(steep) == list(range(30, 40))
+    assert sorted(wide) != sorted(steep)
+
+
+def test_evaluation_prompts_may_not_come_back_as_children():
+    made = parts()
+    gate = next(gate for gate in made.creator().gates if gate.name == "eval_overlap")
+    measured = made.prompts.held_out[0]
+    words = "please tell me in a long and winding sentence about the following"
+    child = measured.rewritten(f"{measured.topic} {words}", operator="x", born=1)
+    assert gate(child, []) is not None

@@ -1,0 +1,157 @@
+"""Whole runs of the smoke config: in this process, as a command, killed, and from outside."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import eva
+from eva.app import play
+from eva.app.load import load_config
+from eva.errors import ConfigError, DataError, RunError
+from eva.runs.folder import RunFolder
+
+ROOT = Path(__file__).parents[2]
+SMOKE = ROOT / "configs" / "smoke.toml"
+TIMES = {"time", "created", "seconds"}
+
+
+def snapshot(path):
+    with RunFolder.open_readonly(path) as folder:
+        tables = {
+            name: [
+                {key: value for key, value in row.items() if key not in TIMES}
+                for row in folder.population.table(name)
+            ]
+            for name in ("prompts", "scores", "informativeness", "refusals", "commits", "metrics")
+        }
+    weights = sorted(path.glob("rounds/*/policy/*.safetensors"))
+    return tables, [(file.relative_to(path), file.read_bytes()) for file in weights]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "unbroken"
+    play.run(load_config(SMOKE), path)
+    return path
+
+
+def test_a_run_leaves_what_the_docs_promise(unbroken):
+    for name in (
+        "run.json",
+        "population.sqlite",
+        "metrics.jsonl",
+        "rounds/001/record.json",
+        "rounds/002/creator/answer/00000.parquet",
+        "rounds/002/policy/model.safetensors",
+    ):
+        assert (unbroken / name).exists(), name
+    assert json.loads((unbroken / "run.json").read_text())["status"] == "finished"
+
+
+def test_the_creator_and_both_rewards_took_part(unbroken):
+    with RunFolder.open_readonly(unbroken) as folder:
+        records = folder.records()
+        first = folder.population.table("prompts")[0]
+    assert records[1]["counts"]["evolved"] > 0
+    assert records[1]["solver"]["pairs"] > 0
+    assert first["checks"]
+
+
+def test_a_finished_run_is_left_alone(unbroken):
+    before = snapshot(unbroken)
+    play.resume(unbroken)
+    assert snapshot(unbroken) == before
+
+
+def test_another_config_is_refused_and_nothing_overwritten(unbroken):
+    before = snapshot(unbroken)
+    with pytest.raises(RunError, match="seed"):
+        play.run(load_config(SMOKE, ["seed=7"]), unbroken)
+    assert snapshot(unbroken) == before
+
+
+def test_eva_run_is_the_same_function():
+    assert eva.run is play.run
+
+
+def command(path):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "eva", "run", str(SMOKE), "--out", str(path), "--quiet"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def commits(path):
+    try:
+        address = f"file:{path / 'population.sqlite'}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True)) as database:
+            return database.execute("SELECT COUNT(*) FROM commits").fetchone()[0]
+    except sqlite3.Error:
+        return 0
+
+
+def test_six_kills_change_nothing(unbroken, tmp_path):
+    path = tmp_path / "run"
+    total = commits(unbroken)
+    for kill in range(6):
+        process = command(path)
+        enough = 1 + kill * (total - 4) // 6
+        while commits(path) < enough and process.poll() is None:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stderr.close()
+        assert commits(path) < total
+    last = command(path)
+    assert last.wait() == 0, last.stderr.read()
+    last.stderr.close()
+    assert snapshot(path) == snapshot(unbroken)
+
+
+def test_a_second_process_is_refused(unbroken, tmp_path):
+    with RunFolder.create(tmp_path / "run", load_config(SMOKE).model_dump(mode="json")):
+        second = command(tmp_path / "run")
+        _, error = second.communicate()
+    assert second.returncode == 1
+    assert str(os.getpid()) in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("override", "error", "says"),
+    [
+        ("prompts.source=missing.jsonl", DataError, r"missing\.jsonl"),
+        ("prompts.column=promt", DataError, "did you mean 'prompt'"),
+        ("policy.model=/no/such/folder", ConfigError, "/no/such/folder"),
+        ("policy.device=cuda:77", ConfigError, "cuda"),
+    ],
+)
+def test_bad_input_is_named_before_anything_is_played(override, error, says, tmp_path):
+    with pytest.raises(error, match=says):
+        play.run(load_config(SMOKE, [override]), tmp_path / "run")
+    assert not (tmp_path / "run" / "rounds").exists()
+
+
+def test_bad_prompts_are_set_aside_and_listed(tmp_path):
+    source = tmp_path / "prompts.jsonl"
+    good = [json.dumps({"prompt": f"Say something about number {i}."}) for i in range(30)]
+    source.write_text("\n".join([*good, '{"prompt": ""}', good[0]]) + "\n")
+    path = tmp_path / "run"
+    play.run(load_config(SMOKE, [f"prompts.source={source}", "rounds=1"]), path)
+    with RunFolder.open_readonly(path) as folder:
+        aside = folder.population.table("set_aside")
+    assert [(row["place"], row["reason"].split(":")[0]) for row in aside] == [
+        (f"{source}:31", "empty"),
+        (f"{source}:32", "duplicate"),
+    ]

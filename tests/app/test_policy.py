@@ -1,0 +1,57 @@
+import pytest
+import torch
+
+from eva.app.load import parse_config
+from eva.app.policy import device_of, local_engine, local_generator, model_source
+from eva.errors import ConfigError
+from eva.rng import Streams
+from eva.types import Prompt, SamplingParams
+
+
+def config(**policy):
+    return parse_config(
+        {
+            "policy": {"model": "random:tiny", "device": "cpu"} | policy,
+            "prompts": {"source": "p"},
+            "reward": {"name": "python", "function": "m:f"},
+            "solver": {"objective": "dpo"},
+        }
+    )
+
+
+def test_auto_is_the_gpu_where_there_is_one():
+    assert device_of("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert device_of("cpu") == "cpu"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_a_config_error():
+    with pytest.raises(ConfigError, match="no GPU"):
+        device_of("cuda")
+
+
+def test_random_models_depend_on_the_seed_alone():
+    assert model_source("random:tiny", seed=3) == model_source("random:tiny", seed=3)
+    assert model_source("random:tiny", seed=3) != model_source("random:tiny", seed=4)
+    with pytest.raises(ConfigError, match="did you mean 'random:tiny'"):
+        model_source("random:tinny", seed=3)
+
+
+def test_a_plain_source_is_left_alone():
+    assert model_source("org/name", seed=0) == "org/name"
+
+
+def test_settings_reach_the_engine():
+    engine = local_engine(config(lora={"rank": 2}, train_tokens=77, dtype="bfloat16"))
+    assert engine.settings.lora.rank == 2
+    assert engine.settings.micro_batch_tokens == 77
+    assert engine.settings.mixed_precision == "bfloat16"
+    assert engine.policy.model.dtype == torch.float32
+
+
+def test_a_generator_answers():
+    generator = local_generator(config(), "random:tiny")
+    (group,) = generator.sample(
+        [Prompt.of("Hello.")], SamplingParams(2, 1.0, 1.0, 4), Streams(0, 0, "test")
+    )
+    assert len(group.responses) == 2

@@ -1,0 +1,82 @@
+import numpy as np
+
+from eva.creator.creator import EvaCreator
+from eva.creator.informativeness import METRICS
+from eva.creator.sampling import SAMPLERS
+from eva.rng import Streams
+from eva.types import Evolution, Prompt, Proposal
+
+STREAMS = Streams(0, 2, "test")
+
+
+class Known:
+    def __init__(self, *prompts):
+        self.all = list(prompts)
+
+    def prompts(self, ids=None):
+        return self.all
+
+
+class Echo:
+    chain = True
+
+    def propose(self, parents, step, streams):
+        return [
+            Proposal(p, "echo", p.rewritten(f"{p.text}!", operator="echo", born=streams.round))
+            for p in parents
+        ]
+
+
+class Recorder:
+    name = "recorder"
+
+    def __init__(self):
+        self.known = set()
+        self.lineages = []
+
+    def __call__(self, child, lineage):
+        self.lineages.append([p.text for p in lineage])
+        return None
+
+    def remember(self, prompt):
+        self.known.add(prompt.id)
+
+
+def creator(**changes):
+    parts = {
+        "informativeness": METRICS["a_min"],
+        "sampler": SAMPLERS["greedy"],
+        "evolver": Echo(),
+        "children": 2,
+    }
+    return EvaCreator(**(parts | changes))
+
+
+def test_the_fraction_is_rounded_and_never_nothing():
+    info = np.arange(10.0)
+    assert len(creator().sample(info, STREAMS)) == 2
+    assert len(creator(fraction=0.01).sample(info, STREAMS)) == 1
+
+
+def test_gates_see_ancestors_oldest_first_and_remember_everyone():
+    gate = Recorder()
+    old = Prompt.of("old")
+    middle = old.rewritten("middle", operator="x", born=1)
+    new = middle.rewritten("new", operator="x", born=1)
+    stranger = Prompt.of("stranger")
+    made = creator(gates=(gate,)).evolve([new], Known(old, middle, new, stranger), STREAMS)
+    assert gate.lineages == [["old", "middle", "new"], ["old", "middle", "new", "new!"]]
+    assert {p.id for p in (old, middle, new, stranger, *made[0].children)} == gate.known
+
+
+def test_without_rewards_all_prompts_are_equally_informative():
+    estimates = creator(estimates=False).estimate([(), (), ()])
+    assert estimates.values.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_without_an_evolver_the_drawn_originals_are_the_mix():
+    prompts = [Prompt.of(t) for t in "abc"]
+    plain = creator(evolver=None)
+    made = plain.evolve(prompts[:2], Known(*prompts), STREAMS)
+    assert made == [Evolution(p.id, (), ()) for p in prompts[:2]]
+    assert plain.mix(made, prompts, STREAMS) == prompts[:2]
