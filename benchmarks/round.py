@@ -198,6 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # TRL's configs still use names that transformers deprecates
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
     os.environ.update(TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false")
     if profiled:
         print(profile(setup))

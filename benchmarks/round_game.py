@@ -60,7 +60,7 @@ class Setup:
     generate_batch: int = 16
     """TRL's side: prompts of one call of `generate`."""
     micro_batch: int = 8
-    """TRL's side: pairs of one forward pass; the rest of a batch is accumulated."""
+    """TRL's side: most pairs of one forward pass; the rest of a batch is accumulated."""
     seed: int = 42
 
     def tiny(self) -> Setup:

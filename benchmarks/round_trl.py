@@ -147,12 +147,14 @@ class Script:
         from trl import DPOConfig
 
         setup = self.setup
+        sizes = range(1, setup.micro_batch + 1)
+        micro_batch = max(size for size in sizes if setup.batch_size % size == 0)
         return DPOConfig(
             output_dir=str(out / "trainer"),
             beta=0.1,
             precompute_ref_log_probs=True,
-            per_device_train_batch_size=setup.micro_batch,
-            gradient_accumulation_steps=max(1, setup.batch_size // setup.micro_batch),
+            per_device_train_batch_size=micro_batch,
+            gradient_accumulation_steps=setup.batch_size // micro_batch,
             num_train_epochs=setup.epochs,
             learning_rate=2e-4,
             lr_scheduler_type="linear",

@@ -1,9 +1,9 @@
 """Reward functions of your own, in both shapes that eva takes.
 
-    [reward]
-    name = "python"
-    function = "examples/rewards_own_function.py:near_fifty_words"
-    seconds = 2
+[reward]
+name = "python"
+function = "examples/rewards_own_function.py:near_fifty_words"
+seconds = 2
 """
 
 from __future__ import annotations

@@ -61,13 +61,14 @@ class Game:
     """Prompts between two commits."""
     budget: Mapping[int, int] | None = None
     """Generated plus trained tokens by round, cumulative; None plays every prompt once."""
+    evaluate_before: bool = True
     evaluate_every_round: bool = False
 
 
 def rounds(game: Game, journal: Journal, *, until: int) -> Iterator[Mapping[str, Json]]:
     """Play rounds 1 to `until` and yield their records; committed ones are not played again."""
     journal.admit(game.human[: game.per_round])
-    if game.evaluators:
+    if game.evaluators and game.evaluate_before:
         journal.once(Stage(0, "evaluate"), partial(evaluate, game, journal, 0))
     history: list[Mapping[str, Json]] = []
     for t in range(1, until + 1):

@@ -1,4 +1,4 @@
-"""Runs to look at: played by a scripted policy, everything else real, texts as hostile as can be."""
+"""Runs to look at: a scripted policy, everything else real, and texts as hostile as can be."""
 
 import json
 

@@ -42,11 +42,16 @@ def test_every_proposal_is_counted_for_its_operator(finished):
     assert refused == sum(r["creator"].get("refused", 0) for r in found.records) > 0
 
 
-def test_answers_to_a_budget_count_as_answers(play):
-    path = play(creator=None, budget={1: 900, 2: 1800}, evaluators=())
-    assert "solver/answer" in Findings.read(path).seconds_by_stage() or (
-        Findings.read(path).seconds < 1.5
-    )
+def test_blocks_of_a_token_budget_count_to_their_stage():
+    rows = [("solver/block-0000/answer", 12.0), ("solver/block-0001/answer", 15.0)]
+    rows += [("evaluate/heldout", 16.0), ("evaluate", 17.0)]
+    found = Findings(
+        path=None, info={"created": "1970-01-01T00:00:10+00:00"}, records=[], measured={},
+        compared={}, lineage=None, training=[], set_aside=[],
+        commits=[{"stage": stage, "time": time} for stage, time in rows],
+    )  # fmt: skip
+    assert found.seconds_by_stage() == {"solver/answer": 5.0, "evaluate": 2.0}
+    assert found.seconds == 7.0
 
 
 def test_reading_needs_a_run(tmp_path):

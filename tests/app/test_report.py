@@ -40,49 +40,11 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-ALLOWED = set(
-    [
-        "html",
-        "head",
-        "meta",
-        "title",
-        "style",
-        "body",
-        "header",
-        "nav",
-        "main",
-        "section",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "p",
-        "a",
-        "span",
-        "div",
-        "ul",
-        "li",
-        "table",
-        "thead",
-        "tbody",
-        "tr",
-        "th",
-        "td",
-        "details",
-        "summary",
-        "figure",
-        "figcaption",
-        "code",
-        "pre",
-        "strong",
-        "svg",
-        "title",
-        "line",
-        "polyline",
-        "circle",
-        "rect",
-        "text",
-    ]
+ALLOWED = (
+    *("html", "head", "meta", "title", "style", "body", "header", "nav", "main", "section"),
+    *("h1", "h2", "h3", "h4", "p", "a", "span", "div", "ul", "li", "details", "summary"),
+    *("table", "thead", "tbody", "tr", "th", "td", "figure", "figcaption", "code", "pre"),
+    *("strong", "svg", "title", "line", "polyline", "circle", "rect", "text"),
 )
 
 
@@ -94,7 +56,7 @@ def page(request):
 
 def test_nothing_in_it_can_run_or_load_anything(page):
     text, seen = page
-    assert set(seen.tags) <= ALLOWED
+    assert set(seen.tags) <= set(ALLOWED)
     names = {name for name, _ in seen.attributes}
     assert not any(name.startswith("on") for name in names)
     assert not names & {"src", "srcset", "action", "style", "data", "xlink:href", "background"}

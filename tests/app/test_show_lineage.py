@@ -14,8 +14,10 @@ CHILD = HUMAN.rewritten(
 )  # fmt: skip
 OTHER = HUMAN.rewritten("Name a hue.", operator="swap", born=2)
 
-SCORE = {"round": 1, "stage": "solver/score", "policy": "/models/tiny+4", "n": 6, "n_scored": 5,
-         "mean": 0.25, "max": 1.0, "min": 0.0, "truncated": 2, "causes": {"timeout": 1}}  # fmt: skip
+SCORE = {
+    "round": 1, "stage": "solver/score", "policy": "/models/tiny+4", "n": 6, "n_scored": 5,
+    "mean": 0.25, "max": 1.0, "min": 0.0, "truncated": 2, "causes": {"timeout": 1},
+}  # fmt: skip
 ESTIMATE = {"round": 2, "value": 1.0, "error": 0.5, "drawn": 0}
 REFUSAL = {"round": 2, "operator": "add", "gate": "duplicate", "reason": "equals prompt x"}
 

@@ -100,10 +100,10 @@ def test_every_failure_has_its_cause_and_costs_only_itself(reward):
 
 
 def test_a_hang_is_killed_and_the_worker_starts_anew(reward):
-    (one,) = reward("counting", seconds=5).score([group("a", "b", "hang", "c")])
+    (one,) = reward("counting", seconds=3).score([group("a", "b", "hang", "c")])
     assert causes(one) == ["", "", "timeout", ""]
     assert one.rewards == (1, 2, None, 1)
-    assert "within 5 s" in one.scores[2].detail
+    assert "within 3 s" in one.scores[2].detail
 
 
 def test_a_worker_that_always_hangs_stops_the_run_early(reward, monkeypatch):

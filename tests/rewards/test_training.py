@@ -68,6 +68,12 @@ def test_equal_seeds_give_equal_weights(base, tmp_path):
     assert torch.equal(*heads)
 
 
+def test_a_model_without_pad_token_is_saved_without_one(tmp_path):
+    build_tiny(tmp_path / "base", pad_token=False)
+    train_reward_model(easy_pairs(10), tmp_path / "base", tmp_path / "out")
+    assert load_model(tmp_path / "out", dtype=torch.float32).config.pad_token_id is None
+
+
 def test_training_all_weights_goes_on_from_the_head(base, tmp_path):
     pairs = easy_pairs(24)
     head = RewardTraining(ridge=10.0)
@@ -107,12 +113,12 @@ def test_pairs_of_one_prompt_are_of_one_fold(base, tmp_path):
 
 def test_the_accuracy_of_noise_is_that_of_chance(base, tmp_path):
     rng = np.random.default_rng(0)
-    words = ["".join(rng.choice(list("abcdefgh"), 6)) for _ in range(240)]
+    words = ["".join(rng.choice(list("abcdefgh"), 6)) for _ in range(160)]
     pairs = [
         Pair((Message("user", f"Question {i}?"),), words[2 * i], words[2 * i + 1])
-        for i in range(120)
+        for i in range(80)
     ]
-    fit = train_reward_model(pairs, base, tmp_path, settings=RewardTraining(ridge=1e-4))
+    fit = train_reward_model(pairs, base, tmp_path, settings=RewardTraining(ridge=1e-3))
     assert fit.low < 0.5 < fit.high
     # It remembers pairs that it was trained on: an accuracy on those would be no accuracy.
     groups = [

@@ -145,6 +145,7 @@ class Parts:
             seed=game.seed,
             chunk=game.run.chunk,
             budget=budget,
+            evaluate_before=game.evaluation.when != "after",
             evaluate_every_round=game.evaluation.when == "rounds",
         )
 
@@ -170,7 +171,7 @@ def solver(game: config.Config, progress: Progress) -> PairSolver:
             lr=section.learning_rate,
             schedule=section.schedule,
             warmup=section.warmup,
-            clip=section.clip,
+            clip=section.clip or None,
             checkpoint_every=game.run.checkpoint_every,
             carry_optimiser=section.optimiser_state == "carried",
         ),

@@ -153,8 +153,8 @@ class Solver(Section):
     epochs: Positive = 1
     batch_size: Positive = 8
     """Pairs per update. Paper: 8 (SimPO: 32)."""
-    clip: Annotated[float, Field(gt=0)] | None = 1.0
-    """Largest gradient norm."""
+    clip: Annotated[float, Field(ge=0)] = 1.0
+    """Largest gradient norm; 0 clips nothing."""
 
 
 class Heldout(Section):
@@ -176,8 +176,8 @@ class Ifeval(Section):
 class Evaluation(Section):
     """What is measured before and after, on prompts that are never trained on."""
 
-    when: Literal["ends", "rounds", "never"] = "ends"
-    """Before the first and after the last round, after every round too, or never."""
+    when: Literal["ends", "rounds", "after", "never"] = "ends"
+    """`ends`: before the first and after the last round; `rounds`: after every round too."""
     max_tokens: Positive = 256
     heldout: Heldout | None = None
     ifeval: Ifeval | None = None
@@ -234,12 +234,18 @@ class Config(BaseModel):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Config:
+        evolver = self.creator.evolver
         rules_reward = any(isinstance(part, Rules) for part in self.reward.leaves())
-        verifiable_evolver = self.creator.name == "eva" and self.creator.evolver.name == "rules"
+        verifiable_evolver = self.creator.name == "eva" and evolver.name == "rules"
         if verifiable_evolver and not self.prompts.constraints:
             raise ValueError(
                 "creator.evolver 'rules' changes constraints: set [prompts.constraints], "
                 "or take creator.evolver 'evol_instruct'"
+            )
+        if evolver.name == "none" and self.creator.name == "eva" and self.creator.source == "last":
+            raise ValueError(
+                "creator.evolver 'none' trains on the drawn share of the prompts, so with source "
+                "'last' the prompts get fewer every round: set creator.source = 'human'"
             )
         if self.solver.start == "scratch" and self.solver.optimiser_state == "carried":
             raise ValueError(
@@ -248,7 +254,7 @@ class Config(BaseModel):
             )
         if self.budget.tokens and self.budget.match:
             raise ValueError("budget: set tokens or match, not both")
-        rewrites = self.creator.name == "eva" and self.creator.evolver.name.startswith("evol_")
+        rewrites = self.creator.name == "eva" and evolver.name.startswith("evol_")
         if rules_reward and rewrites:
             raise ValueError(
                 "reward 'rules' needs prompts with checks, which a language model's rewrites "

@@ -203,7 +203,7 @@ class Relevance(Section):
 
     name: Literal["relevance"]
     model: str = "packaged:minilm-l6-v2"
-    ceiling: Share = 1.0
+    ceiling: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Similarity above it earns nothing more, so that parroting the question does not pay."""
 
     def leaves(self) -> Iterator[Section]:

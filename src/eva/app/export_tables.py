@@ -31,10 +31,11 @@ def pairs(folder: RunFolder, round: int | None = None) -> list[dict[str, Json]]:
     """
     commits = folder.population.table("commits")
     made = sorted({row["round"] for row in commits if row["stage"] == "solver/new_pairs"})
-    chosen = (made or [None])[-1] if round is None else round
+    chosen = max(made, default=0) if round is None else round
     if chosen not in made:
         have = ", ".join(map(str, made)) or "none yet"
-        raise ConfigError(f"{folder.path}: no pairs of round {round}; it has those of: {have}")
+        asked = "no pairs" if round is None else f"no pairs of round {round}"
+        raise ConfigError(f"{folder.path}: {asked}; it has those of rounds: {have}")
     journal = folder.journal()
     answers = _answers(
         group

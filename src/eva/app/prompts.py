@@ -1,7 +1,8 @@
 """The prompts of a game: which train, which are held out, and which are set aside.
 
-Held-out prompts are taken first and from the same source, so that no size of training set moves
-them; a prompt is never in both.
+Held-out prompts are taken first and from the same source, whatever the seed and the size of the
+training set: so seeds and arms of an experiment are measured on the same prompts. A prompt is never
+in both.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from eva.data.prompts import LoadedPrompts, load_prompts
 from eva.errors import ConfigError, DataError
 from eva.rng import Streams
 from eva.types import Prompt
+
+HELD_OUT_STREAMS = Streams(0, 0, "prompts/heldout")
+"""Which prompts are held out and what is asked of them: the same for every seed."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,12 @@ def prompt_sets(game: config.Config) -> PromptSets:
         ConfigError: a kind of constraint is unknown.
     """
     section = game.prompts
-    streams = Streams(game.seed, 0, "prompts")
     loaded = load_prompts(
         section.source,
         column=section.column or None,
         split=section.split or None,
         max_chars=section.max_characters,
-        shuffle=streams if section.shuffle else None,
+        shuffle=HELD_OUT_STREAMS if section.shuffle else None,
     )
     kinds = kinds_of(section.constraints) if section.constraints else None
     held = game.evaluation.heldout
@@ -52,6 +55,9 @@ def prompt_sets(game: config.Config) -> PromptSets:
     measured = loaded.prompts[: wanted * 2]
     rest = loaded.prompts[wanted * 2 :]
     _enough(game, loaded, len(rest))
+    streams = Streams(game.seed, 0, "prompts")
+    if section.shuffle:
+        rest = tuple(rest[i] for i in streams.of("order").permutation(len(rest)))
     if section.constraints is None or kinds is None:
         return PromptSets(rest, measured, loaded, None)
     return PromptSets(
@@ -122,7 +128,7 @@ def _held_out(
     held, section = game.evaluation.heldout, game.prompts.constraints
     assert held is not None, "only called with a held-out section"
     assert section is not None, "only called with constraints"
-    streams = Streams(game.seed, 0, "prompts/heldout")
+    streams = HELD_OUT_STREAMS
     made = [
         dress(
             prompt,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 from eva.app import report_prompts, report_results, report_rounds, toml, wording
 from eva.app.findings import Findings
@@ -53,7 +54,7 @@ def again(found: Findings) -> Html:
     return join(
         [
             element("p", "Save the config below as ", element("code", "game.toml"), " and play:"),
-            element("pre", f"eva run game.toml --out {found.path.name}-again"),
+            element("pre", f"eva run game.toml --out {quote(f'{found.path.name}-again')}"),
             note(
                 "With the same versions, device, compute type and number of threads, the CPU gives "
                 "the same bits again; a GPU or a server need not. Paths in the config are those of "

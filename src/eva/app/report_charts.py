@@ -43,11 +43,13 @@ class _Frame:
     y: tuple[float, float]
 
     def across(self, x: float) -> float:
+        """Return the horizontal place of x."""
         low, high = self.x
         part = 0.5 if high == low else (x - low) / (high - low)
         return round(_LEFT + part * (_WIDTH - _LEFT - _RIGHT), 2)
 
     def down(self, y: float) -> float:
+        """Return the vertical place of y, counted from the top."""
         low, high = self.y
         part = 0.5 if high == low else (y - low) / (high - low)
         return round(_HEIGHT - _BOTTOM - part * (_HEIGHT - _TOP - _BOTTOM), 2)
@@ -96,7 +98,7 @@ def lines(
             *(_line(frame, one, colour) for one, colour in zip(shown, COLOURS, strict=False)),
         ]
     )
-    return _figure(title, unit, _svg(drawing, title), [one.name for one in shown])
+    return _figure(title, _svg(drawing, title), unit=unit, names=[one.name for one in shown])
 
 
 def bars(title: str, rows: Sequence[tuple[str, Mapping[str, float]]], *, unit: str = "") -> Html:
@@ -114,12 +116,12 @@ def bars(title: str, rows: Sequence[tuple[str, Mapping[str, float]]], *, unit: s
         for name in names:
             width = round(parts.get(name, 0.0) * scale, 2)
             if width:
-                drawn.append(_bar(x, y, (width, 16), names.index(name), f"{label}, {name}: "
-                                  f"{count(parts[name])}"))  # fmt: skip
+                said = f"{label}, {name}: {count(parts[name])}"
+                drawn.append(_bar((x, y), (width, 16), order=names.index(name), said=said))
             x = round(x + width, 2)
         drawn.append(element("text", count(sum(parts.values())), x=x + 5, y=y + 12))
     drawing = _svg(join(drawn), title, height=8 + 22 * len(rows))
-    return _figure(title, unit, drawing, names)
+    return _figure(title, drawing, unit=unit, names=names)
 
 
 def histogram(title: str, values: Mapping[str, Sequence[float]], *, unit: str = "") -> Html:
@@ -141,9 +143,10 @@ def histogram(title: str, values: Mapping[str, Sequence[float]], *, unit: str = 
             size = (frame.across(right) - frame.across(left) - 1, round(bottom - top, 2))
             said = f"{number(left)} to {number(right)}, {name}: {found[i]}"
             if found[i]:
-                drawn.append(_bar(frame.across(left) + 0.5, top, size, order, said))
+                place = (frame.across(left) + 0.5, top)
+                drawn.append(_bar(place, size, order=order, said=said))
             base += found[i]
-    return _figure(title, "prompts", _svg(join(drawn), title), list(values))
+    return _figure(title, _svg(join(drawn), title), unit="prompts", names=list(values))
 
 
 def interval(low: float, value: float, high: float, *, reach: float, kind: str) -> Html:
@@ -168,7 +171,7 @@ def interval(low: float, value: float, high: float, *, reach: float, kind: str) 
     )
 
 
-def _figure(title: str, unit: str, drawing: Html, names: Sequence[str]) -> Html:
+def _figure(title: str, drawing: Html, *, unit: str, names: Sequence[str]) -> Html:
     caption = element(
         "figcaption", title, " ", element("span", f"({unit})", class_="muted") if unit else ""
     )
@@ -238,11 +241,12 @@ def _line(frame: _Frame, one: Series, colour: str) -> Html:
     return join(drawn)
 
 
-def _bar(x: float, y: float, size: tuple[float, float], order: int, said: str) -> Html:
+def _bar(place: tuple[float, float], size: tuple[float, float], *, order: int, said: str) -> Html:
     colour = COLOURS[order % len(COLOURS)]
     width, height = max(size[0], 0.5), size[1]
-    return element("rect", element("title", said), class_=f"bar fill {colour}",
-                   x=x, y=y, width=width, height=height)  # fmt: skip
+    size_and_place = {"x": place[0], "y": place[1], "width": width, "height": height}
+    title = element("title", said)
+    return element("rect", title, class_=f"bar fill {colour}", **size_and_place)
 
 
 def _binned(values: Sequence[float], edges: Sequence[float]) -> list[int]:

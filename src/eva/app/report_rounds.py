@@ -171,8 +171,10 @@ _TOKENS = {
 
 
 def _times(found: Findings) -> Html:
-    spent = [(stage, {"s": seconds}) for stage, seconds in found.seconds_by_stage().items()]
-    return bars("Time by stage", spent, unit="seconds between commits, pauses included")
+    spent = found.seconds_by_stage()
+    least = 0.003 * sum(spent.values())
+    shown = [(stage, {"s": seconds}) for stage, seconds in spent.items() if seconds > least]
+    return bars("Time by stage", shown, unit="seconds between commits, pauses included")
 
 
 def lengths(found: Findings) -> Html:

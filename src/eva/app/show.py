@@ -75,8 +75,8 @@ def overview(found: Findings) -> Group:
 
 
 def _rounds(found: Findings) -> Table:
-    columns = ("round", "prompts", "evolved", "reward", "best", "no contrast", "info", "refused")
-    table = _table("rounds", *columns, "pairs", "cut off", "tokens")
+    columns = ("round", "prompts", "evolved", "reward", "no\ncontrast", "info", "refused")
+    table = _table("rounds", *columns, "pairs", "cut\noff", "tokens")
     for record in found.records:
         solver, creator, counts = record["solver"], record["creator"], record["counts"]
         table.add_row(
@@ -84,7 +84,6 @@ def _rounds(found: Findings) -> Table:
             count(counts["prompts"]),
             count(counts["evolved"]),
             number(solver.get("reward_mean")),
-            number(solver.get("reward_best")),
             share(solver.get("without_contrast")),
             number(creator.get("info_mean")),
             count(creator["refused"]) if "refused" in creator else "–",
@@ -96,8 +95,10 @@ def _rounds(found: Findings) -> Table:
 
 
 def _comparison(name: str, differences: Sequence[Row]) -> Table:
-    columns = ("", "prompts", "before", "after", "difference", "95 % interval")
-    table = _table(f"{wording.evaluation(name)}: before and after", *columns)
+    table = _table(f"{wording.evaluation(name)}: before and after")
+    table.add_column()
+    for column in ("n", "before", "after", "difference", "95 % interval"):
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict")
     for d in differences:
         table.add_row(
@@ -205,9 +206,9 @@ def _refusals(title: str, rows: Sequence[Row]) -> Table:
     return table
 
 
-def _table(title: str, first: str, *columns: str) -> Table:
+def _table(title: str, *columns: str) -> Table:
+    """Return a table whose first column is text, all further ones figures."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    table.add_column(first, no_wrap=True)
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i else "left", no_wrap=True)
     return table

@@ -57,7 +57,6 @@ class Classifier:
         if filler is None:
             ends = {row.ids[-1] for row in rows}
             filler = next(i for i in range(len(ends) + 1) if i not in ends)
-            self.model.config.get_text_config().pad_token_id = filler
         width = max(len(row.ids) for row in rows)
         batch = {
             "input_ids": [[*row.ids, *[filler] * (width - len(row.ids))] for row in rows],
@@ -68,7 +67,11 @@ class Classifier:
                 [*(row.types or ()), *[0] * (width - len(row.ids))] for row in rows
             ]
         tensors = {k: torch.tensor(v, device=self.model.device) for k, v in batch.items()}
+        config = self.model.config.get_text_config()
+        config.pad_token_id = filler
         outputs: Tensor = self.model(**tensors).logits
+        # It is the choice of this batch, not one to be saved with the model.
+        config.pad_token_id = self.pad_id
         return outputs
 
     def rewards(self, rows: Sequence[Row]) -> Tensor:
