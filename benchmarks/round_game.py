@@ -53,13 +53,13 @@ class Setup:
     prompts: int = 12
     tokens: int = 48
     n: int = 6
-    epochs: int = 2
+    epochs: int = 1
     batch_size: int = 8
     top_p: float = 0.95
     threads: int = 0
-    generate_batch: int = 16
+    generate_batch: int = 3
     """TRL's side: prompts of one call of `generate`."""
-    micro_batch: int = 8
+    micro_batch: int = 2
     """TRL's side: most pairs of one forward pass; the rest of a batch is accumulated."""
     seed: int = 42
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from datasets import load_dataset
 
-from eva.app import play, stages
-from eva.app.export import export
+from eva.app import play
 from eva.app.load import parse_config
-from eva.app.stages import At
+from eva.stages import stages
+from eva.stages.stages import At
+from eva.views.export import export
 
 FOREIGN = """\
 {"prompt": "Name a river.", "chosen": "the loire", "rejected": "no"}

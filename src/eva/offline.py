@@ -87,11 +87,11 @@ def play_round(
     hold_policy(game, journal, t - 1)
     prompts, creator = creator_step(game, journal, history)
     if game.budget is None:
-        scored = answer_and_score(game, journal, Stage(t, "solver"), prompts)
+        scored = answer_and_score(game, journal, Stage(t, "solver"), prompts=prompts)
     else:
         left = game.budget[t] - records.tokens(*history, creator)
-        scored = answers_within(game, journal, t, prompts, tokens=left)
-    solver = solver_step(game, journal, t, scored)
+        scored = answers_within(game, journal, t, prompts=prompts, tokens=left)
+    solver = solver_step(game, journal, t, scored=scored)
     record = records.of_round(t, prompts=prompts, creator=creator, scored=scored, solver=solver)
     journal.log(Stage(t, "record"), records.figures(record))
     return record
@@ -107,7 +107,9 @@ def creator_step(
     if creator is None or t == 1:
         return originals, {}
     scored = (
-        answer_and_score(game, journal, Stage(t, "creator"), originals) if creator.estimates else []
+        answer_and_score(game, journal, Stage(t, "creator"), prompts=originals)
+        if creator.estimates
+        else []
     )
 
     def estimate_and_sample() -> Json:
@@ -154,7 +156,7 @@ def original_prompts(
 
 
 def answers_within(
-    game: Game, journal: Journal, t: int, prompts: Sequence[Prompt], *, tokens: int
+    game: Game, journal: Journal, t: int, *, prompts: Sequence[Prompt], tokens: int
 ) -> list[ScoredGroup]:
     """Answer prompts in order, again and again if need be, until the tokens are spent.
 
@@ -167,7 +169,8 @@ def answers_within(
     while prompts and size:
         begin = len(scored) % len(prompts)
         some = prompts[begin : begin + min(size, game.chunk)]
-        scored += answer_and_score(game, journal, Stage(t, f"solver/block-{block:04d}"), some)
+        stage = Stage(t, f"solver/block-{block:04d}")
+        scored += answer_and_score(game, journal, stage, prompts=some)
         pairing = game.solver.pair(scored, Streams(game.seed, t, "solver/pairs"))
         generated = sum(group.group.generated_tokens for group in scored)
         spent = generated + game.solver.cost(pairing.examples)
@@ -177,7 +180,7 @@ def answers_within(
 
 
 def answer_and_score(
-    game: Game, journal: Journal, stage: Stage, prompts: Sequence[Prompt]
+    game: Game, journal: Journal, stage: Stage, *, prompts: Sequence[Prompt]
 ) -> list[ScoredGroup]:
     """Let the current policy answer the prompts n times each, then the reward score the answers."""
     streams = Streams(game.seed, stage.round, f"{stage.name}/answer")
@@ -198,7 +201,7 @@ def answer_and_score(
 
 
 def solver_step(
-    game: Game, journal: Journal, t: int, scored: Sequence[ScoredGroup]
+    game: Game, journal: Journal, t: int, *, scored: Sequence[ScoredGroup]
 ) -> Mapping[str, Json]:
     """Pair the answers and train on the pairs; return what happened."""
     solver = game.solver

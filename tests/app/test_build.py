@@ -52,7 +52,8 @@ def test_human_arms_have_no_creator(name):
 
 
 def test_no_evolve_and_uniform_are_creators_with_a_part_less():
-    assert parts("creator.evolver={name='none'}").creator().evolver is None
+    none = parts("creator.evolver={name='none'}", "creator.source=human")
+    assert none.creator().evolver is None
     assert not parts("creator.informativeness=uniform").creator().estimates
 
 

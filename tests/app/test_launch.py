@@ -1,8 +1,5 @@
 import dataclasses
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -111,7 +108,7 @@ def test_a_process_that_dies_is_quoted_and_the_stage_resumes(tmp_path):
     dying = tmp_path / "dying.py"
     dying.write_text(
         "import os, sys\n"
-        "from eva.app import launch\n"
+        "from eva.app import training_process\n"
         "from eva.engines.local import LocalEngine\n"
         "step = LocalEngine.step\n"
         "def mortal(self, lr, clip):\n"
@@ -119,7 +116,7 @@ def test_a_process_that_dies_is_quoted_and_the_stage_resumes(tmp_path):
         "        raise OSError('the second process fell over')\n"
         "    return step(self, lr, clip)\n"
         "LocalEngine.step = mortal\n"
-        "raise SystemExit(launch.main(sys.argv[1:]))\n"
+        "raise SystemExit(training_process.main(sys.argv[1:]))\n"
     )
     whole = launched(solver(game, Silent()), game, tmp_path / "run")
     broken = dataclasses.replace(whole, entry=(str(dying),))
@@ -144,14 +141,3 @@ def test_the_last_words_of_a_launcher_that_never_got_that_far(tmp_path):
     assert journal.checkpoints(STAGE).latest() is None
     job = json.loads((tmp_path / "run/rounds/001/train_job/job.json").read_text())
     assert parse_config(job["game"]) == game
-
-
-def test_a_process_ends_when_nobody_reads_its_reports():
-    reader, writer = os.pipe()
-    code = f"from eva.app.launch import _end_with_reader; _end_with_reader({writer})"
-    with subprocess.Popen([sys.executable, "-c", code], pass_fds=[writer]) as process:
-        os.close(writer)
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(0.5)
-        os.close(reader)
-        assert process.wait(60) == 1

@@ -113,3 +113,20 @@ def test_parts_must_fit_together():
     assert "prompts.constraints" in fault(creator={"evolver": {"name": "rules"}})
     assert "lose" in fault(reward={"name": "rules"})
     assert "not both" in fault(budget={"tokens": 5, "match": "run"})
+    assert "source = 'human'" in fault(creator={"evolver": {"name": "none"}})
+    carried = {"objective": "dpo", "start": "scratch", "optimiser_state": "carried"}
+    assert "take 'fresh'" in fault(solver=carried)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"solver": {"objective": "dpo", "reference": "sampler", "start": "scratch"}},
+        {
+            "policy": {"model": "m", "generation_dtype": "bfloat16"},
+            "solver": {"objective": "dpo", "reference": "sampler"},
+        },
+    ],
+)
+def test_recorded_log_probs_must_be_the_starting_policys(changes):
+    assert "take 'previous'" in fault(**changes)

@@ -151,7 +151,7 @@ def test_bad_prompts_are_set_aside_and_listed(tmp_path):
     play.run(load_config(SMOKE, [f"prompts.source={source}", "rounds=1"]), path)
     with RunFolder.open_readonly(path) as folder:
         aside = folder.population.table("set_aside")
-    assert [(row["place"], row["reason"].split(":")[0]) for row in aside] == [
-        (f"{source}:31", "empty"),
-        (f"{source}:32", "duplicate"),
+    assert [(row["source"], row["place"], row["reason"].split(":")[0]) for row in aside] == [
+        (str(source), "line 31", "empty"),
+        (str(source), "line 32", "duplicate"),
     ]

@@ -2,7 +2,13 @@ import pytest
 import torch
 
 from eva.app.load import parse_config
-from eva.app.policy import device_of, local_engine, local_generator, model_source
+from eva.app.policy import (
+    device_of,
+    local_engine,
+    local_generator,
+    model_source,
+    sampling_type,
+)
 from eva.errors import ConfigError
 from eva.rng import Streams
 from eva.types import Prompt, SamplingParams
@@ -35,6 +41,17 @@ def test_random_models_depend_on_the_seed_alone():
     assert model_source("random:tiny", seed=3) != model_source("random:tiny", seed=4)
     with pytest.raises(ConfigError, match="did you mean 'random:tiny'"):
         model_source("random:tinny", seed=3)
+
+
+@pytest.mark.parametrize(
+    ("able", "type_"), [({"avx512_bf16": True}, "bfloat16"), ({"avx2": True}, ""), ({}, "")]
+)
+def test_auto_samples_in_bfloat16_where_the_cpu_can(able, type_, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert sampling_type("auto", "cpu") == type_
+    assert sampling_type("auto", "cuda") == "bfloat16"
+    assert sampling_type("same", "cpu") == ""
+    assert sampling_type("float32", "cpu") == "float32"
 
 
 def test_a_plain_source_is_left_alone():

@@ -68,4 +68,6 @@ def test_speed_is_over_the_stage_and_leaves_out_what_is_not_known():
 
 
 def test_round_zero_is_before():
-    assert title(Stage(0, "evaluate/heldout")) == "before · evaluate/heldout"
+    assert title(Stage(0, "fetch/model")) == "before · fetch/model"
+    assert title(Stage(2, "solver/pairs")) == "round 2 · solver/pairs"
+    assert title(Stage(0, "evaluate/heldout")) == "measure · heldout"

@@ -36,10 +36,12 @@ def test_the_summary_says_what_changed_and_what_did_not(capsys):
         "by_seed": [0.25],
         "spread": None,
     }
+    kind = difference | {"metric": "heldout/reward_title", "value": "reward_title"}
     quickstart.print_comparisons(
-        console, {"heldout": {"name": "heldout", "differences": [difference]}}
+        console, {"heldout": {"name": "heldout", "differences": [kind, difference]}}
     )
     shown = console.file.getvalue()
+    assert "reward_title" not in shown
     assert "+0.050 to +0.450" in shown
     assert "gain" in shown
 

@@ -24,6 +24,7 @@ name = "python"
 function = "unused:unused"
 [creator]
 evolver = {{ name = "none" }}
+source = "human"
 [solver]
 objective = "simpo"
 [run]

@@ -36,7 +36,7 @@ class Recorder:
 
     def __call__(self, child, lineage):
         self.lineages.append([p.text for p in lineage])
-        return None
+        return
 
     def remember(self, prompt):
         self.known.add(prompt.id)

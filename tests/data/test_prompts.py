@@ -118,6 +118,27 @@ def test_checks_in_parquet_hold_their_arguments_as_text(tmp_path):
     assert prompt.checks == (Check("max_words", {"n": 5}),)
 
 
+def test_columns_in_parquet_are_an_object_as_text(tmp_path):
+    rows = [{"prompt": "a", "columns": '{"answer": [1, 2]}'}, {"prompt": "b", "columns": None}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    loaded = load_prompts(str(tmp_path / "a.parquet"))
+    assert [prompt.columns for prompt in loaded.prompts] == [{"answer": [1, 2]}, {}]
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ("{", "columns is not JSON"),
+        ("[1]", "columns: got a list, expected an object"),
+        (["a"], "columns: got a list, expected an object"),
+    ],
+)
+def test_a_row_with_bad_columns_is_set_aside(jsonl, columns, reason):
+    loaded = load_prompts(jsonl({"prompt": "a", "columns": columns}, {"prompt": "b"}))
+    assert texts(loaded) == ["b"]
+    assert loaded.set_aside[0].reason.startswith(reason)
+
+
 def test_kept_columns(jsonl):
     source = jsonl({"prompt": "a", "answer": [1, 2], "other": 3}, {"prompt": "b"})
     loaded = load_prompts(source, keep=["answer"])

@@ -20,6 +20,7 @@ from eva.app.config_parts import InstructEvolver
 from eva.app.load import load_config, parse_config
 from eva.creator.operators import operator_set
 from eva.runs.folder import RunFolder
+from eva.views.export import export
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
@@ -69,11 +70,13 @@ def world(tmp_path_factory):
     pq.write_table(pa.table(rollouts), here / "rollouts.parquet")
     message = [{"role": "user", "content": "Explain dew."}]
     pq.write_table(pa.table({"operator": ["deepen"], "prompt": [message]}), here / "next.parquet")
+    shutil.copytree(ROOT / "configs", here / "configs")
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVA_CACHE", str(here / "cache"))
         game = load_config(ROOT / "configs/smoke.toml")
         play.run(game, here / "runs/quickstart")
+        export(here / "runs/quickstart", "pairs", here / "pairs.parquet")
         yield here
     torch.set_num_threads(threads)
 

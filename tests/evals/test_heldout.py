@@ -61,9 +61,9 @@ def test_a_broken_reward_stops_the_evaluation() -> None:
 
 def test_constraint_labels_tell_trained_from_untrained_kinds() -> None:
     label = constraint_labels({"lowercase", "no_comma"})
-    assert label(verifiable("a", "lowercase", "no_comma")) == ("constraints_2", "seen")
-    assert label(verifiable("b", "lowercase", "title")) == ("constraints_2", "mixed")
-    assert label(verifiable("c", "title")) == ("constraints_1", "unseen")
+    assert label(verifiable("a", "lowercase", "no_comma")) == ("seen", "seen_2")
+    assert label(verifiable("b", "lowercase", "title")) == ("mixed", "mixed_2")
+    assert label(verifiable("c", "title")) == ("unseen", "unseen_1")
     assert label(Prompt.of("d")) == ("open",)
 
 
@@ -83,4 +83,4 @@ def test_held_out_reports_untrained_kinds_apart() -> None:
     assert metrics["heldout/reward/unseen"] == 0.0
     assert metrics["heldout/tokens"] == 2.0
     assert got["rows"][0]["texts"] == ["yes"]
-    assert got["rows"][0]["labels"] == ["constraints_1", "seen"]
+    assert got["rows"][0]["labels"] == ["seen", "seen_1"]

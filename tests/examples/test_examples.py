@@ -96,7 +96,6 @@ def test_your_own_reward(play, tmp_path):
 
 
 def test_pairs_for_trl_and_back(play, tmp_path):
-    pytest.importorskip("eva.app.export")
     text = play("06_pairs_for_trl_and_back.py", str(tmp_path / "game"))
     assert {"prompt", "chosen", "rejected"} <= set(re.findall(r"\w+", text.splitlines()[0]))
     assert "chosen    assistant: " in text

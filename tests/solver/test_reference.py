@@ -82,3 +82,15 @@ def test_an_objective_brings_its_reference():
 def test_a_reference_that_does_not_fit_is_refused(objective, asked, message):
     with pytest.raises(ConfigError, match=message):
         reference_for(objective, asked)
+
+
+def test_the_samplers_log_probs_are_taken_as_recorded():
+    recorded = Example("p", (1,), ((2, 3), (4,)), reference=((-0.5, -1.0), (-2.0,)))
+    assert attach_reference([recorded], None, "sampler") == [recorded]
+
+
+@pytest.mark.parametrize("reference", [None, ((-0.5,), (-2.0,))])
+def test_missing_or_short_recordings_are_refused(reference):
+    example = Example("p", (1,), ((2, 3), (4,)), reference=reference)
+    with pytest.raises(SolverError, match="'sampler', prompt p"):
+        attach_reference([example], None, "sampler")

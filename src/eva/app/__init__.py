@@ -1,1 +1,1 @@
-"""The application: config, building the parts, the command line."""
+"""The application: config, building the parts, playing the game, the command line."""

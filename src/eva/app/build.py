@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from eva.app import config, config_parts
 from eva.app.budget import budget_of
 from eva.app.evaluators import evaluators
+from eva.app.launch import launched
 from eva.app.prompts import PromptSets, prompt_sets
 from eva.app.rewards import reward_model
 from eva.creator.creator import EvaCreator
@@ -63,8 +64,6 @@ class Parts:
         made = solver(self.config, self.progress)
         if self.config.run.processes == 1 or self.folder is None:
             return made
-        from eva.app.launch import launched
-
         return launched(made, self.config, self.folder)
 
     def creator(self) -> Creator | None:
@@ -128,7 +127,7 @@ class Parts:
         game, answers = self.config, self.config.answers
         sets = self.prompts
         budget = budget_of(game)
-        measured = evaluators(game, sets)
+        measured = evaluators(game, sets, self.progress)
         return Game(
             human=sets.human,
             engine=self.engine,

@@ -68,8 +68,8 @@ def new(
 @app.command()
 def check(config: Path, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Validate a config, and print the plan: counts, tokens, memory. Loads no model."""
-    from eva.app import plan
     from eva.app.load import load_config
+    from eva.planning import plan
 
     plan.show(plan.of(load_config(config, overrides or [])), as_json=as_json)
 
@@ -106,7 +106,7 @@ def show(
     refusals: Annotated[bool, typer.Option(help="List refused rewrites.")] = False,
 ) -> None:
     """Show a run: its rounds, a prompt's lineage, or what was refused and why."""
-    from eva.app import show as verb
+    from eva.views import show as verb
 
     verb.show(run, prompt=prompt, round=round, refusals=refusals)
 
@@ -117,7 +117,7 @@ def report(
     out: Annotated[Path | None, typer.Option(help="HTML file; default RUN/report.html.")] = None,
 ) -> None:
     """Write one HTML file about a run; it opens offline."""
-    from eva.app import report as verb
+    from eva.views import report as verb
 
     typer.echo(f"wrote {verb.report(run, out or run / 'report.html')}")
 
@@ -127,10 +127,12 @@ def export(
     run: RunPath,
     what: Annotated[str, typer.Argument(help="model, pairs or prompts.")],
     to: Annotated[Path, typer.Argument(help="Folder (model) or file (.parquet, .jsonl).")],
-    round: Annotated[int | None, typer.Option(help="Round; default the last.")] = None,
+    round: Annotated[
+        int | None, typer.Option(help="Round; default: the last; prompts: all.")
+    ] = None,
 ) -> None:
     """Export the model as a Hugging Face folder, the pairs for TRL, or the evolved prompts."""
-    from eva.app import export as verb
+    from eva.views import export as verb
 
     typer.echo(f"wrote {verb.export(run, what, to, round=round)}")
 
@@ -140,7 +142,7 @@ def list_(
     kind: Annotated[str, typer.Argument(help="A kind of part; nothing lists all.")] = "",
 ) -> None:
     """List the parts that a config can name."""
-    from eva.app import parts
+    from eva.views import parts
 
     parts.show(kind)
 

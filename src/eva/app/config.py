@@ -47,8 +47,8 @@ class Policy(Section):
     """`auto` takes the GPU if there is one; else `cpu` or `cuda`."""
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"
     """Compute type of training; the weights that the optimiser updates are at least float32."""
-    generation_dtype: Literal["same", "float32", "bfloat16"] = "same"
-    """Compute type of sampling."""
+    generation_dtype: Literal["same", "auto", "float32", "bfloat16"] = "same"
+    """Compute type of sampling; `auto` is bfloat16 where the device computes in it, else `same`."""
     lora: Lora | None = None
     trust_remote_code: bool = False
     """Whether code that comes with the model may run."""
@@ -138,8 +138,11 @@ class Solver(Section):
 
     objective: Objective
     pairs: Pairs = Pairs()
-    reference: Literal["previous", "base", "none", "auto"] = "auto"
-    """`previous` is the round's first policy; `auto` takes it where the objective needs one."""
+    reference: Literal["previous", "sampler", "base", "none", "auto"] = "auto"
+    """`previous` is the round's first policy; `auto` takes it where the objective needs one.
+
+    `sampler` is the same policy by the log-probs recorded while it answered, which saves a pass.
+    """
     start: Literal["incremental", "scratch"] = "incremental"
     """`scratch` trains the first weights on the pairs of all rounds so far."""
     optimiser: Literal["adamw", "rmsprop", "sgd"] = "adamw"
@@ -251,6 +254,13 @@ class Config(BaseModel):
             raise ValueError(
                 "solver: start 'scratch' has no earlier updates whose optimiser_state could be "
                 "carried: take 'fresh'"
+            )
+        resampled = self.policy.generation_dtype not in {"same", self.policy.dtype}
+        if self.solver.reference == "sampler" and (self.solver.start == "scratch" or resampled):
+            raise ValueError(
+                "solver.reference 'sampler' takes the answering policy as recorded: with start "
+                "'scratch' or another policy.generation_dtype it is not the one that training "
+                "starts from; take 'previous'"
             )
         if self.budget.tokens and self.budget.match:
             raise ValueError("budget: set tokens or match, not both")

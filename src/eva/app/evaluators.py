@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 from eva.app import config
 from eva.app.config_parts import Rules
 from eva.app.prompts import PromptSets
@@ -9,15 +12,20 @@ from eva.app.rewards import reward_model
 from eva.constraints import HELD_OUT
 from eva.data.assets import resolve
 from eva.encoder import Encoder
+from eva.evals.evaluation import Evaluation
 from eva.evals.heldout import constraint_labels, held_out
 from eva.evals.ifeval import ifeval
 from eva.evals.relevance import relevance
 from eva.evals.rows import Measure
-from eva.protocols import Evaluator
-from eva.types import SamplingParams
+from eva.protocols import Evaluator, Generator, Progress
+from eva.rng import Streams
+from eva.types import Group, Json, Prompt, SamplingParams, Stage
+
+_AT_ONCE = 32
+"""Prompts answered between two signs of life: few enough to see it move, enough to fill a batch."""
 
 
-def evaluators(game: config.Config, sets: PromptSets) -> tuple[Evaluator, ...]:
+def evaluators(game: config.Config, sets: PromptSets, progress: Progress) -> tuple[Evaluator, ...]:
     """Return the evaluators of a config; none where it measures never.
 
     Held-out prompts with checks are measured by the rules alone, whatever the game's reward mixes
@@ -29,7 +37,7 @@ def evaluators(game: config.Config, sets: PromptSets) -> tuple[Evaluator, ...]:
     further: tuple[Measure, ...] = ()
     if section.relevance:
         further = (relevance(Encoder.load(resolve(section.relevance))),)
-    found: list[Evaluator] = []
+    found: list[Evaluation] = []
     params = SamplingParams(n=1, temperature=0.0, top_p=1.0, max_tokens=section.max_tokens)
     if section.heldout:
         reward = Rules(name="rules") if sets.kinds else game.reward
@@ -48,4 +56,43 @@ def evaluators(game: config.Config, sets: PromptSets) -> tuple[Evaluator, ...]:
         longer = SamplingParams(1, 0.0, 1.0, section.ifeval.max_tokens)
         path = resolve(section.ifeval.source)
         found.append(ifeval(path, subset=subset, measures=further, params=longer))
-    return tuple(found)
+    return tuple(Watched(evaluation, progress) for evaluation in found)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """An evaluator that says how far it is."""
+
+    evaluation: Evaluation
+    progress: Progress
+
+    @property
+    def name(self) -> str:
+        """Prefix of its metrics."""
+        return self.evaluation.name
+
+    def evaluate(self, policy: Generator, streams: Streams) -> Mapping[str, Json]:
+        """Evaluate, a batch of prompts at a time."""
+        total = len(self.evaluation.prompts)
+        self.progress.begin(Stage(streams.round, f"evaluate/{self.name}"), total)
+        try:
+            return self.evaluation.evaluate(_Batches(policy, self.progress), streams)
+        finally:
+            self.progress.end()
+
+
+@dataclass(frozen=True)
+class _Batches:
+    policy: Generator
+    progress: Progress
+
+    def sample(
+        self, prompts: Sequence[Prompt], params: SamplingParams, streams: Streams
+    ) -> list[Group]:
+        """Return the policy's answers, a batch at a time."""
+        groups: list[Group] = []
+        for begin in range(0, len(prompts), _AT_ONCE):
+            groups += self.policy.sample(prompts[begin : begin + _AT_ONCE], params, streams)
+            tokens = sum(group.generated_tokens for group in groups)
+            self.progress.advance(len(groups), tokens=tokens)
+        return groups

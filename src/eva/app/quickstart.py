@@ -17,9 +17,8 @@ from eva.data.assets import PREFIX, resolve
 from eva.evals.compare import table
 from eva.runs.folder import RunFolder
 from eva.types import Json
-
-SHOWN = ("reward", "relevance", "tokens", "truncated", "prompt_strict", "instruction_strict")
-"""What the summary shows of the evaluations; the report shows all."""
+from eva.views.differences import sorted_out
+from eva.views.report import report
 
 
 def quickstart(out: Path, *, mode: Mode = "live") -> None:
@@ -28,8 +27,6 @@ def quickstart(out: Path, *, mode: Mode = "live") -> None:
     Raises:
         EvaError: as `eva.app.play.run` does.
     """
-    from eva.app.report import report
-
     console = Console(quiet=mode == "quiet")
     began = time.monotonic()
     source = templates.folder() / "quickstart.toml"
@@ -57,9 +54,9 @@ def quickstart(out: Path, *, mode: Mode = "live") -> None:
 
 
 def print_comparisons(console: Console, found: Mapping[str, Mapping[str, Json]]) -> None:
-    """Print before against after, a table per evaluator."""
+    """Print the main differences of before and after, a table per evaluator; the report has all."""
     for name, comparison in found.items():
-        header, *rows = table(comparison, SHOWN)
+        header, *rows = table({"differences": sorted_out(comparison["differences"]).main})
         shown = Table(title=f"{name}: before and after", title_justify="left", box=None)
         for column in header:
             shown.add_column(column, justify="left" if column in {"metric", "verdict"} else "right")

@@ -1,4 +1,4 @@
-"""The verbs `eva stage ...`: see `eva.app.stages`, which programs call instead."""
+"""The verbs `eva stage ...`: see `eva.stages.stages`, which programs call instead."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eva.errors import ConfigError
 from eva.types import Json
 
 if TYPE_CHECKING:
-    from eva.app.stages import At
+    from eva.stages.stages import At
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A config file.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Overrides such as answers.n=4.")]
@@ -55,7 +55,7 @@ def answer(
     round: Round = 1,
 ) -> None:
     """Let the policy answer prompts."""
-    from eva.app import stages
+    from eva.stages import stages
 
     at = _at(config, overrides, round=round, policy=policy)
     _parquet(out)
@@ -70,7 +70,7 @@ def score(
     out: Out,
 ) -> None:
     """Score answers with the config's reward."""
-    from eva.app import stages
+    from eva.stages import stages
 
     _parquet(out)
     at = _at(config, overrides, round=1, policy=None)
@@ -97,7 +97,7 @@ def evolve(
     round: Round = 2,
 ) -> None:
     """Write the next prompts: estimate, sample, evolve, mix; refusals go beside them."""
-    from eva.app import stages
+    from eva.stages import stages
 
     _parquet(out)
     at = _at(config, overrides, round=round, policy=policy)
@@ -114,7 +114,7 @@ def pair(
     round: Round = 1,
 ) -> None:
     """Make training pairs of scored answers, with the reference's log-probs."""
-    from eva.app import stages
+    from eva.stages import stages
 
     _parquet(out)
     at = _at(config, overrides, round=round, policy=policy)
@@ -137,7 +137,7 @@ def train(
     round: Round = 1,
 ) -> None:
     """Train the policy on pairs; the same command goes on where an interrupted one was."""
-    from eva.app import stages
+    from eva.stages import stages
 
     at = _at(config, overrides, round=round, policy=policy)
     summary = stages.train(at, pairs, out=out, earlier=earlier or (), export=export)
@@ -147,7 +147,7 @@ def train(
 def _at(config: Path, overrides: list[str] | None, *, round: int, policy: Path | None) -> At:
     from eva.app.load import load_config
     from eva.app.progress import watcher
-    from eva.app.stages import At
+    from eva.stages.stages import At
 
     game = load_config(config, overrides or [])
     return At(game, round, policy, watcher("quiet" if _as_json.get() else "live"))

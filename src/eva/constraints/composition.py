@@ -47,6 +47,7 @@ class _Request:
 
     @classmethod
     def of(cls, topic: str) -> _Request:
+        """Return the request that a topic is."""
         text = topic.strip()
         core = re.sub(r"[.?!]$", "", text)
         plain = not re.search(r"[\n:;\"]|[.!?]\s", core) and len(core.split()) <= _LONGEST_REQUEST

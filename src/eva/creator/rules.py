@@ -185,10 +185,12 @@ class RuleEvolver:
 
     def propose(self, parents: Sequence[Prompt], step: int, streams: Streams) -> list[Proposal]:
         """Return one proposal per parent, in order; mates are the other parents of the call."""
-        return [self._child(p, parents, streams.of(p.id, step), streams.round) for p in parents]
+        return [
+            self._child(p, parents, rng=streams.of(p.id, step), born=streams.round) for p in parents
+        ]
 
     def _child(
-        self, parent: Prompt, mates: Sequence[Prompt], rng: np.random.Generator, born: int
+        self, parent: Prompt, mates: Sequence[Prompt], *, rng: np.random.Generator, born: int
     ) -> Proposal:
         if parent.checks and not parent.topic:
             reason = "it has constraints, but its topic, the request without them, is not known"

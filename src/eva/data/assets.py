@@ -153,7 +153,7 @@ def _build(archive: Archive, home: Path, progress: Progress | None) -> None:
         file = _downloaded(archive, arriving, progress)
         for asset in catalogue().values():
             if asset.archive == archive:
-                _place(asset, file, built, progress)
+                _place(asset, file, built, progress=progress)
         _write_manifest(archive, built)
         shutil.rmtree(home, ignore_errors=True)
         built.replace(home)
@@ -171,7 +171,7 @@ def _downloaded(archive: Archive, arriving: Path, progress: Progress | None) -> 
         progress.end()
 
 
-def _place(asset: Asset, file: Path, built: Path, progress: Progress | None) -> None:
+def _place(asset: Asset, file: Path, built: Path, *, progress: Progress | None) -> None:
     """Unpack an asset, and convert it if it needs that."""
     target = built / asset.path.name
     if not asset.convert:

@@ -93,7 +93,7 @@ def convert(
             raise DataError(f"{file}: {key} is {facts.get(key)!r}, expected {wanted!r}")
     if missing := [key for key in _NEEDED if key not in facts]:
         raise DataError(f"{file}: lacks {', '.join(missing)}")
-    _save_weights(reader, facts, folder, advance)
+    _save_weights(reader, facts, folder, advance=advance)
     _save_config(reader, facts, folder)
     _save_tokenizer(facts, folder)
 
@@ -117,7 +117,7 @@ def _opened(file: Path) -> GGUFReader:
 
 
 def _save_weights(
-    reader: GGUFReader, facts: dict[str, Any], folder: Path, advance: Callable[[int], None]
+    reader: GGUFReader, facts: dict[str, Any], folder: Path, *, advance: Callable[[int], None]
 ) -> None:
     from gguf.quants import dequantize
     from safetensors.numpy import save_file

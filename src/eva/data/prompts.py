@@ -115,7 +115,7 @@ def load_prompts(
     reading = _Reading()
     for row in table.select([*dict.fromkeys([*found, *extra, *own])]):
         try:
-            _take(reading, row, _prompt(row, found, extra), max_chars)
+            _take(reading, row, _prompt(row, found, extra), max_chars=max_chars)
         except BadCell as bad:
             reading.set_aside.append(SetAside(row.place, str(bad)))
             reading.wrong_types[str(bad)] += bad.wrong_type
@@ -177,13 +177,7 @@ def _list(value: Json, name: str) -> list[Json]:
 
 
 def _check(value: Json) -> Check:
-    # Parquet has no free objects: there the arguments are JSON in a text.
-    args = value.get("args", {}) if isinstance(value, dict) else None
-    if isinstance(args, str):
-        try:
-            args = json.loads(args)
-        except json.JSONDecodeError as error:
-            raise BadCell(f"checks: args is not JSON, {error}") from error
+    args = _parsed(value.get("args", {}), "checks: args") if isinstance(value, dict) else None
     if not isinstance(args, dict) or not isinstance(value.get("kind"), str):
         raise BadCell('checks: expected {"kind": text, "args": object}', wrong_type=True)
     return Check(value["kind"], args)
@@ -194,10 +188,23 @@ def _topic(value: Json) -> str:
 
 
 def _columns(value: Json) -> dict[str, Json]:
-    return value if isinstance(value, dict) else {}
+    columns = {} if value is None else _parsed(value, "columns")
+    if not isinstance(columns, dict):
+        raise BadCell(f"columns: got {type_name(columns)}, expected an object", wrong_type=True)
+    return columns
 
 
-def _take(reading: _Reading, row: Row, prompt: Prompt, max_chars: int | None) -> None:
+def _parsed(value: Json, name: str) -> Json:
+    """Return a free object; Parquet has none, and holds it as JSON in a text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise BadCell(f"{name} is not JSON, {error}") from error
+
+
+def _take(reading: _Reading, row: Row, prompt: Prompt, *, max_chars: int | None) -> None:
     if max_chars is not None and len(prompt.text) > max_chars:
         raise BadCell(f"too long: {len(prompt.text)} characters, at most {max_chars}")
     if prompt.id in reading.prompts:

@@ -98,11 +98,11 @@ class _Logprobs(torch.autograd.Function):
         for h, t in zip(
             torch.split(hidden, form.chunk), torch.split(targets, form.chunk), strict=True
         ):
-            logits = _logits(h, cast_weight, bias, form)
+            logits = _logits(h, cast_weight, bias, form=form)
             normaliser = logits.logsumexp(-1)
             logprobs.append(logits.gather(1, t[:, None])[:, 0] - normaliser)
             if ready:
-                slope = _slope(logits, normaliser, t, form)
+                slope = _slope(logits, normaliser, t, form=form)
                 gradients.append((slope.to(form.compute) @ cast_weight).to(hidden.dtype))
         if ready:
             ctx.save_for_backward(torch.cat(gradients))
@@ -130,8 +130,8 @@ def _recomputed(
     for start in range(0, len(hidden), form.chunk):
         part = slice(start, start + form.chunk)
         h = hidden[part]
-        logits = _logits(h, cast_weight, bias, form)
-        slope = _slope(logits, logits.logsumexp(-1), targets[part], form)
+        logits = _logits(h, cast_weight, bias, form=form)
+        slope = _slope(logits, logits.logsumexp(-1), targets[part], form=form)
         slope *= grad[part, None]
         if grad_bias is not None:
             grad_bias += slope.sum(0).to(grad_bias.dtype)
@@ -144,7 +144,7 @@ def _recomputed(
     return grad_hidden, grad_weight, grad_bias
 
 
-def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, form: _Form) -> Tensor:
+def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, *, form: _Form) -> Tensor:
     """Return the logits, (chunk, vocabulary), in float32 or wider."""
     cast_bias = None if bias is None else bias.to(form.compute)
     logits = functional.linear(hidden.to(form.compute), weight, cast_bias)
@@ -154,7 +154,7 @@ def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, form: _Form) ->
     return logits if form.cap is None else torch.tanh(logits / form.cap) * form.cap
 
 
-def _slope(logits: Tensor, normaliser: Tensor, targets: Tensor, form: _Form) -> Tensor:
+def _slope(logits: Tensor, normaliser: Tensor, targets: Tensor, *, form: _Form) -> Tensor:
     """Return d logprob / d linear(hidden), (chunk, vocabulary); overwrites `logits` if uncapped."""
     if form.cap is None:
         slope = logits.sub_(normaliser[:, None]).exp_().neg_()

@@ -54,16 +54,16 @@ def _measured(scores: Sequence[Score]) -> Measured:
 
 
 def constraint_labels(trained: Collection[str]) -> Callable[[Prompt], Sequence[str]]:
-    """Return a labeller of verifiable prompts: by number of checks, and whether it trained on them.
+    """Return a labeller of verifiable prompts: whether it trained on their checks, and how many.
 
     `trained` are the kinds of check that training prompts may have. A prompt is `seen` where all
-    its kinds are among them, `unseen` where none is, `mixed` otherwise; a prompt without checks is
-    `open`.
+    its kinds are among them, `unseen` where none is, `mixed` otherwise, and `seen_2` where there
+    are two; a prompt without checks is `open`.
 
     >>> from eva.types import Check
     >>> prompt = Prompt.of("Hi", checks=(Check("lowercase"), Check("no_comma")))
     >>> constraint_labels({"lowercase"})(prompt)
-    ('constraints_2', 'mixed')
+    ('mixed', 'mixed_2')
     """
 
     def label(prompt: Prompt) -> Sequence[str]:
@@ -71,6 +71,6 @@ def constraint_labels(trained: Collection[str]) -> Callable[[Prompt], Sequence[s
             return ("open",)
         known = [check.kind in trained for check in prompt.checks]
         familiar = "seen" if all(known) else "mixed" if any(known) else "unseen"
-        return (f"constraints_{len(known)}", familiar)
+        return (familiar, f"{familiar}_{len(known)}")
 
     return label

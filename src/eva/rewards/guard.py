@@ -128,6 +128,7 @@ class _Attempt:
     failed: list[Score] = field(default_factory=list)
 
     def score(self, groups: Sequence[Group]) -> list[ScoredGroup]:
+        """Return the groups scored; what fails is halved until it is single responses."""
         try:
             return [
                 ScoredGroup(group, tuple(_checked(score) for score in one.scores))

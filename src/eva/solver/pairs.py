@@ -62,10 +62,11 @@ def make_pairs(
 ) -> Pairing:
     """Make at most one pair per group, in their order; unscored responses take no part.
 
-    The sampled token ids are used as they are: a truncated response gets no end token. Columns of
-    an example: `reward_*`, `win_*` (see `win_probabilities`) and `truncated_*` (0 or 1), each
-    `_chosen` and `_rejected`. `wins`, from a pairwise reward model, holds one (G, G) matrix per
-    group, P(row beats column).
+    The sampled token ids are used as they are: a truncated response gets no end token. The
+    sampler's log-probs, where it recorded them, are the reference until another is attached.
+    Columns of an example: `reward_*`, `win_*` (see `win_probabilities`) and `truncated_*` (0 or 1),
+    each `_chosen` and `_rejected`. `wins`, from a pairwise reward model, holds one (G, G) matrix
+    per group, P(row beats column).
 
     Raises:
         SolverError: `wins` does not fit the groups.
@@ -177,5 +178,12 @@ def _example(group: ScoredGroup, pair: tuple[int, int], win_G: Floats) -> Exampl
         columns[f"reward_{slot}"] = reward
         columns[f"win_{slot}"] = float(win_G[index])
         columns[f"truncated_{slot}"] = float(group.group.responses[index].truncated)
-    chosen, rejected = (group.group.responses[index].token_ids for index in pair)
-    return Example(group.prompt.id, group.group.prompt_ids, (chosen, rejected), columns)
+    responses = [group.group.responses[index] for index in pair]
+    recorded = all(len(one.logprobs) == len(one.token_ids) for one in responses)
+    return Example(
+        group.prompt.id,
+        group.group.prompt_ids,
+        completions=tuple(one.token_ids for one in responses),
+        columns=columns,
+        reference=tuple(one.logprobs for one in responses) if recorded else None,
+    )

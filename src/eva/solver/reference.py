@@ -11,8 +11,8 @@ from eva.protocols import Engine
 from eva.solver.objectives import OBJECTIVES
 from eva.types import Example
 
-Reference: TypeAlias = Literal["previous", "base", "none"]
-REFERENCES: tuple[Reference, ...] = ("previous", "base", "none")
+Reference: TypeAlias = Literal["previous", "sampler", "base", "none"]
+REFERENCES: tuple[Reference, ...] = ("previous", "sampler", "base", "none")
 
 
 def reference_for(objective: str, asked: Reference | Literal["auto"] = "auto") -> Reference:
@@ -44,9 +44,11 @@ def attach_reference(
     """Return the examples, in order, with per-token log-probs of the reference policy.
 
     `previous` is the engine's policy as it stands: call this before the round's first update, and
-    on resume read what was stored, because by then the policy has moved. `base` is the policy the
-    engine was made with. `none` removes what was there. The engine is asked for `chunk` examples
-    at a time.
+    on resume read what was stored, because by then the policy has moved. `sampler` is the same
+    policy, as recorded while it answered: no pass over the examples, but the log-probs are the
+    decoding loop's, so the first loss is that of equal policies only up to rounding. `base` is the
+    policy the engine was made with. `none` removes what was there. The engine is asked for `chunk`
+    examples at a time.
 
     Raises:
         ConfigError: no such reference.
@@ -56,6 +58,8 @@ def attach_reference(
         raise ConfigError(unknown_name("reference", reference, REFERENCES))
     if reference == "none":
         return [replace(example, reference=None) for example in examples]
+    if reference == "sampler":
+        return [_recorded(example) for example in examples]
     attached: list[Example] = []
     for start in range(0, len(examples), chunk):
         part = examples[start : start + chunk]
@@ -67,6 +71,15 @@ def attach_reference(
             )
         attached += [_checked(e, lp, reference) for e, lp in zip(part, logprobs, strict=True)]
     return attached
+
+
+def _recorded(example: Example) -> Example:
+    if example.reference is None:
+        raise SolverError(
+            f"reference 'sampler', prompt {example.prompt_id}: its answers came without log-probs: "
+            "take 'previous'"
+        )
+    return _checked(example, example.reference, "sampler")
 
 
 def _checked(

@@ -1,0 +1,115 @@
+"""What a game will cost in prompts, answers, tokens and updates: arithmetic on its config."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from eva.app.config import Config
+from eva.app.config_parts import InstructEvolver, NoEvolver
+from eva.solver.reference import reference_for
+
+TYPICAL = 0.5
+"""Share of the token limit that a typical answer is taken to use."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundCount:
+    """A round at most: nothing refused, every group a pair, every answer up to the limit."""
+
+    round: int
+    prompts: int
+    """That the solver answers."""
+    evolved: int
+    """Of them, written by eva."""
+    answers: int
+    """To estimate informativeness, and for the solver."""
+    generated_tokens: int
+    """Of the answers."""
+    rewriter_tokens: int
+    """Sampled by a language model that evolves."""
+    pairs: int
+    updates: int
+    reference_tokens: int
+    """Completion tokens that the reference policy scores."""
+    trained_tokens: int
+    """Completion tokens that carry gradient, over all epochs."""
+
+
+def count_rounds(game: Config, human: int) -> list[RoundCount]:
+    """Return the counts of every round, `human` prompts being there to train on."""
+    size = min(game.prompts.per_round, human)
+    counts: list[RoundCount] = []
+    for t in range(1, game.rounds + 1):
+        earlier = sum(count.prompts for count in counts) if game.solver.start == "scratch" else 0
+        counts.append(_count(game, t, originals=size, earlier=earlier))
+    return counts
+
+
+def _count(game: Config, t: int, *, originals: int, earlier: int) -> RoundCount:
+    creator, answers, solver = game.creator, game.answers, game.solver
+    prompts, evolved, asked, rewriter_tokens = originals, 0, 0, 0
+    if creator.name == "eva" and t > 1:
+        asked = 0 if creator.informativeness == "uniform" else originals
+        seeds = seeds_of(game, originals)
+        if isinstance(creator.evolver, NoEvolver):
+            prompts = seeds
+        else:
+            evolved = min(seeds * creator.children, round(originals * creator.evolved_share))
+        if isinstance(creator.evolver, InstructEvolver):
+            rewriter_tokens = seeds * creator.children * creator.evolver.max_tokens
+    replies = (asked + prompts) * answers.n
+    pairs = earlier + prompts
+    completion = 2 * pairs * answers.max_tokens
+    referred = reference_for(solver.objective.name, solver.reference) != "none"
+    return RoundCount(
+        round=t,
+        prompts=prompts,
+        evolved=evolved,
+        answers=replies,
+        generated_tokens=replies * answers.max_tokens,
+        rewriter_tokens=rewriter_tokens,
+        pairs=pairs,
+        updates=solver.epochs * ceil(pairs / solver.batch_size),
+        reference_tokens=completion if referred else 0,
+        trained_tokens=completion * solver.epochs,
+    )
+
+
+def seeds_of(game: Config, originals: int) -> int:
+    """Return how many of the originals are drawn."""
+    return min(originals, max(1, round(game.creator.fraction * originals)))
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationCount:
+    """All evaluations of a run, at most."""
+
+    times: int
+    prompts: int
+    """Each time."""
+    tokens: int
+    """Sampled in all."""
+
+
+def count_evaluation(game: Config, held_out: int) -> EvaluationCount:
+    """Return what evaluating costs, `held_out` prompts being measured on."""
+    section = game.evaluation
+    times = {"never": 0, "ends": 2, "rounds": 1 + game.rounds}[section.when]
+    parts = [(held_out, section.max_tokens)] if section.heldout else []
+    if section.ifeval:
+        size = 64 if section.ifeval.prompts == "fixed64" else 541
+        parts.append((size, section.ifeval.max_tokens))
+    prompts = sum(size for size, _ in parts)
+    tokens = times * sum(size * longest for size, longest in parts)
+    return EvaluationCount(times, prompts if times else 0, tokens)
+
+
+def totals(rounds: Sequence[RoundCount], evaluation: EvaluationCount) -> dict[str, int]:
+    """Return the sums over a run, at most."""
+    names = ("answers", "generated_tokens", "rewriter_tokens", "pairs", "updates")
+    sums = {name: sum(getattr(count, name) for count in rounds) for name in names}
+    sums["reference_tokens"] = sum(count.reference_tokens for count in rounds)
+    sums["trained_tokens"] = sum(count.trained_tokens for count in rounds)
+    return sums | {"evaluation_tokens": evaluation.tokens}

@@ -1,0 +1,1 @@
+"""What a user sees of a run and of the parts: terminal, report, exported files."""

@@ -1,0 +1,214 @@
+"""`eva show`: a run in the terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from eva.errors import ConfigError
+from eva.records import figures
+from eva.runs.metrics import describe
+from eva.views import wording
+from eva.views.differences import sorted_out
+from eva.views.findings import Findings
+from eva.views.lineage import Row
+from eva.views.show_lineage import tree
+from eva.views.wording import count, number, several, share
+
+TEXTS = 8
+"""Refused texts that are shown of each gate."""
+
+LONGEST = 400
+"""Characters of them."""
+
+
+def show(
+    run: Path,
+    *,
+    prompt: str = "",
+    round: int | None = None,
+    refusals: bool = False,
+    console: Console | None = None,
+) -> None:
+    """Print a run: its rounds; or one prompt's lineage, one round in full, or its refusals.
+
+    `prompt` is an id or its beginning.
+
+    Raises:
+        ConfigError: more than one of them is asked for, or a round that is not there.
+        DataError: no prompt, or more than one, has such an id.
+        RunError: there is no run, or it is damaged.
+    """
+    if sum((bool(prompt), round is not None, refusals)) > 1:
+        raise ConfigError("--prompt, --round and --refusals: take one of them")
+    found = Findings.read(Path(run))
+    console = console or Console(highlight=False)
+    if prompt:
+        console.print(tree(found.lineage, found.lineage.find(prompt).id))
+    elif round is not None:
+        console.print(one_round(found, round))
+    elif refusals:
+        console.print(refused(found))
+    else:
+        console.print(overview(found))
+
+
+def overview(found: Findings) -> Group:
+    """Return the rounds, what changed, how far the run is, and where things lie."""
+    model = wording.name_of(found.config["policy"]["model"])
+    source = wording.name_of(found.config["prompts"]["source"])
+    head = Text.assemble((f"{model} on {source}", "bold"), f": {found.status}")
+    parts: list[Text | Table] = [head, Text()]
+    if found.records:
+        parts += [_rounds(found), Text()]
+    for name, comparison in found.compared.items():
+        parts += [_comparison(name, sorted_out(comparison["differences"]).main), Text()]
+    if found.set_aside:
+        parts.append(Text(f"{several(len(found.set_aside), 'row')} of the data set set aside"))
+    return Group(*parts, *_places(found))
+
+
+def _rounds(found: Findings) -> Table:
+    columns = ("round", "prompts", "evolved", "reward", "no\ncontrast", "info", "refused")
+    table = _table("rounds", *columns, "pairs", "cut\noff", "tokens")
+    for record in found.records:
+        solver, creator, counts = record["solver"], record["creator"], record["counts"]
+        table.add_row(
+            str(record["round"]),
+            count(counts["prompts"]),
+            count(counts["evolved"]),
+            number(solver.get("reward_mean")),
+            share(solver.get("without_contrast")),
+            number(creator.get("info_mean")),
+            count(creator["refused"]) if "refused" in creator else "–",
+            count(solver["pairs"]),
+            share(solver.get("truncated")),
+            count(record["tokens"]["total"]),
+        )
+    return table
+
+
+def _comparison(name: str, differences: Sequence[Row]) -> Table:
+    table = _table(f"{wording.evaluation(name)}: before and after")
+    table.add_column()
+    for column in ("n", "before", "after", "difference", "95 % interval"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("verdict")
+    for d in differences:
+        table.add_row(
+            wording.measure(d["value"], d["label"]),
+            str(d["n"]),
+            number(d["before"]),
+            number(d["after"]),
+            number(d["difference"], signed=True),
+            wording.interval(d),
+            Text(d["verdict"], style=_STYLES.get(d["verdict"], "")),
+        )
+    return table
+
+
+_STYLES = {"gain": "green", "loss": "red"}
+
+
+def _places(found: Findings) -> list[Text]:
+    policies = sorted(found.path.glob("rounds/*/policy"))
+    places = {"run": found.path, "policy": policies[-1] if policies else None}
+    report = found.path / "report.html"
+    places["report"] = report if report.exists() else None
+    lines = [Text(f"{name:<8}{place}") for name, place in places.items() if place]
+    if not report.exists():
+        lines.append(Text(f"{'report':<8}none yet: eva report {found.path}", style="dim"))
+    return lines
+
+
+def one_round(found: Findings, t: int) -> Group:
+    """Return all figures of a round with what they mean, and the prompts that were drawn.
+
+    Raises:
+        ConfigError: the run has no such round yet.
+    """
+    records = {record["round"]: record for record in found.records}
+    if t not in records:
+        have = ", ".join(map(str, records)) or "none"
+        raise ConfigError(f"--round {t}: not done in this run; its rounds so far: {have}")
+    table = _table(f"round {t}", "metric", "value")
+    table.add_column("meaning", style="dim")
+    for name, value in figures(records[t]).items():
+        metric = describe(name)
+        meaning = f"{metric.meaning} ({metric.unit})" if metric else ""
+        shown = count(value) if value == int(value) else number(value)
+        table.add_row(name, shown, meaning)
+    return Group(table, Text(), _drawn(found, t))
+
+
+def _drawn(found: Findings, t: int) -> Table | Text:
+    rows = [
+        row
+        for some in found.lineage.estimates.values()
+        for row in some
+        if row["round"] == t and row["drawn"] is not None
+    ]
+    if not rows:
+        return Text("No prompt was drawn and evolved in this round.", style="dim")
+    table = _table("drawn and evolved", "id", "informativeness")
+    table.add_column("children", justify="right")
+    table.add_column("refused", justify="right")
+    table.add_column("prompt", ratio=1)
+    for row in sorted(rows, key=lambda row: int(row["drawn"])):
+        id = row["prompt_id"]
+        born = [found.lineage.prompts[c].born for c in found.lineage.children.get(id, ())]
+        refused = [r for r in found.lineage.refusals.get(id, ()) if r["round"] == t]
+        text = wording.printable(found.lineage.prompts[id].text)
+        table.add_row(
+            id,
+            f"{number(row['value'])} ± {number(row['error'])}",
+            str(born.count(t)),
+            str(len(refused)),
+            Text(wording.shortened(text, 200)),
+        )
+    return table
+
+
+def refused(found: Findings) -> Group | Text:
+    """Return refusals by gate, counted by operator and round, with reasons and texts."""
+    rows = sorted(found.refusals(), key=lambda row: (str(row["gate"]), int(row["seq"])))
+    if not rows:
+        return Text("Nothing was refused.")
+    parts: list[Text | Table] = []
+    for gate, group in groupby(rows, key=lambda row: str(row["gate"])):
+        some = list(group)
+        operators = wording.counts(Counter(row["operator"] for row in some))
+        parts.append(_refusals(f"{gate}: {several(len(some), 'refusal')} ({operators})", some))
+        left = len(some) - TEXTS
+        if left > 0:
+            more = f"and {left:,} more, in the table `refusals` of population.sqlite"
+            parts.append(Text(more, style="dim"))
+        parts.append(Text())
+    return Group(*parts)
+
+
+def _refusals(title: str, rows: Sequence[Row]) -> Table:
+    table = _table(title, "round", "parent", "operator")
+    table.add_column("reason", ratio=2)
+    table.add_column("refused text", ratio=3)
+    for row in rows[:TEXTS]:
+        reason, text = (
+            Text(wording.printable(wording.shortened(row[key], LONGEST)))
+            for key in ("reason", "text")
+        )
+        table.add_row(str(row["round"]), row["parent_id"], row["operator"], reason, text)
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    """Return a table whose first column is text, all further ones figures."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i else "left", no_wrap=True)
+    return table

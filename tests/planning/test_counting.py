@@ -1,0 +1,71 @@
+import pytest
+
+from eva.app.load import parse_config
+from eva.planning.counting import count_evaluation, count_rounds, totals
+
+BASE = {
+    "rounds": 3,
+    "policy": {"model": "m"},
+    "prompts": {"source": "p", "per_round": 100},
+    "answers": {"n": 6, "max_tokens": 50},
+    "reward": {"name": "python", "function": "m:f"},
+    "creator": {"evolver": {"name": "evol_instruct", "max_tokens": 30}},
+    "solver": {"objective": "dpo", "epochs": 2, "batch_size": 8},
+}
+
+
+def rounds(human=1000, **changes):
+    merged = {k: v | changes.pop(k, {}) if isinstance(v, dict) else v for k, v in BASE.items()}
+    return count_rounds(parse_config(merged | changes), human)
+
+
+def test_the_game_of_the_paper_by_hand():
+    first, second, third = rounds()
+    assert (first.prompts, first.evolved, first.answers) == (100, 0, 600)
+    # 25 of 100 are drawn and rewritten 4 times; 80 of the children are kept
+    assert (second.prompts, second.evolved) == (100, 80)
+    assert second.answers == 1200  # once to estimate, once to pair
+    assert second.generated_tokens == 60_000
+    assert second.rewriter_tokens == 25 * 4 * 30
+    assert second.updates == 2 * 13
+    assert second.reference_tokens == 100 * 2 * 50
+    assert second.trained_tokens == 2 * 100 * 2 * 50
+    assert third == third.__class__(**{f: getattr(second, f) for f in second.__slots__
+                                       if f != "round"}, round=3)  # fmt: skip
+
+
+def test_without_evolving_the_informative_subset_is_trained_on():
+    human = {"evolver": {"name": "none"}, "source": "human"}
+    assert [r.prompts for r in rounds(creator=human)] == [100, 25, 25]
+
+
+def test_uniform_informativeness_asks_nobody():
+    assert [r.answers for r in rounds(creator={"informativeness": "uniform"})] == [600, 600, 600]
+
+
+def test_scratch_trains_on_all_pairs_so_far():
+    assert [r.pairs for r in rounds(solver={"start": "scratch"})] == [100, 200, 300]
+
+
+def test_no_reference_is_scored_where_the_objective_has_none():
+    assert rounds(solver={"objective": "simpo"})[0].reference_tokens == 0
+
+
+def test_fewer_prompts_than_asked_for_are_all_played():
+    assert rounds(human=10)[0].prompts == 10
+
+
+def test_a_static_creator_answers_once():
+    assert {r.answers for r in rounds(creator={"name": "static"})} == {600}
+
+
+@pytest.mark.parametrize(("when", "times"), [("never", 0), ("ends", 2), ("rounds", 4)])
+def test_evaluations(when, times):
+    game = parse_config(
+        BASE | {"evaluation": {"when": when, "max_tokens": 10, "heldout": {}, "ifeval": {}}}
+    )
+    count = count_evaluation(game, 30)
+    assert (count.times, count.tokens) == (times, times * (30 * 10 + 64 * 256))
+    sums = totals(rounds(), count)
+    assert sums["answers"] == 600 + 1200 + 1200
+    assert sums["evaluation_tokens"] == count.tokens

@@ -1,0 +1,147 @@
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from eva.data.prompts import load_prompts
+from eva.engines.policy import load_policy
+from eva.errors import DataError
+from eva.runs import parquet
+from eva.stages import rollouts
+from eva.types import Check, Group, Message, Prompt, Refusal, Response, Score, ScoredGroup
+
+CHILD = Prompt(
+    (Message("system", "Be brief."), Message("user", "Name three colours.")),
+    checks=(Check("min_words", {"words": 3}),),
+    topic="Name colours.",
+    parents=("0" * 16,),
+    operator="add",
+    born=2,
+    columns={"category": ["a", 1]},
+)
+
+
+def rollout_file(path, **columns):
+    rows = {
+        "prompt": [[{"role": "user", "content": f"Name {i} colours."}] for i in range(6)],
+        "responses": [[f"red {i}", f"blue and green {i}", "grey"] for i in range(6)],
+        "rewards": [[0.0, float(i), None] for i in range(6)],
+    }
+    pq.write_table(pa.table(rows | columns), path)
+    return path
+
+
+def test_prompts_come_back_whole_and_others_can_read_them(tmp_path):
+    path = tmp_path / "prompts.parquet"
+    prompts = [CHILD, Prompt.of("Name a town.")]
+    rollouts.write_prompts(path, prompts, {CHILD.id: 0.25})
+    assert rollouts.read_prompts(str(path)) == prompts
+    rows = pq.read_table(path).to_pylist()
+    assert rows[0]["prompt"][1] == {"role": "user", "content": "Name three colours."}
+    assert [row["informativeness"] for row in rows] == [0.25, None]
+    # as any data set of prompts: text and checks, but the lineage of another run
+    assert [p.messages for p in load_prompts(str(path)).prompts] == [p.messages for p in prompts]
+
+
+def test_prompts_of_any_format_are_read(tmp_path):
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"instruction": "Sing."}\n{"instruction": "Dance a little longer."}\n')
+    assert [p.text for p in rollouts.read_prompts(str(path), max_characters=10)] == ["Sing."]
+
+
+def test_refusals_are_a_table(tmp_path):
+    refusal = Refusal("p", "add", "duplicate", "the same as q", "text", 2)
+    rollouts.write_refusals(tmp_path / "r.parquet", [refusal])
+    (row,) = pq.read_table(tmp_path / "r.parquet").to_pylist()
+    assert Refusal(**row) == refusal
+    rollouts.write_refusals(tmp_path / "none.parquet", [])
+    assert pq.read_table(tmp_path / "none.parquet").num_rows == 0
+
+
+def test_a_trainer_that_passes_columns_on_keeps_checks_and_lineage(tmp_path):
+    rollouts.write_prompts(tmp_path / "prompts.parquet", [CHILD], {})
+    table = pq.read_table(tmp_path / "prompts.parquet").replace_schema_metadata(None)
+    table = table.append_column("responses", pa.array([["red, blue", "no"]]))
+    pq.write_table(table, tmp_path / "theirs.parquet")
+    (group,) = rollouts.read_groups(tmp_path / "theirs.parquet")
+    assert group.prompt == CHILD
+    assert [response.text for response in group.responses] == ["red, blue", "no"]
+
+
+def test_every_form_of_a_response_is_read(tmp_path):
+    path = tmp_path / "theirs.jsonl"
+    said = ["red", {"role": "assistant", "content": "blue"}, {"text": "grey"},
+            [{"role": "assistant", "content": "green"}], ""]  # fmt: skip
+    row = {"prompt": "A colour?", "completions": said, "rewards": [1, 2, float("nan"), None, 0]}
+    path.write_text(json.dumps(row | {"finish": ["stop", "length", None, "stop", "eos"]}))
+    (scored,) = rollouts.read_scored(path)
+    assert [r.text for r in scored.group.responses] == ["red", "blue", "grey", "green", ""]
+    assert [r.truncated for r in scored.group.responses] == [False, True, False, False, False]
+    assert scored.rewards == (1.0, 2.0, None, None, 0.0)
+    assert [score.cause for score in scored.scores] == ["", "", "nan", "none", ""]
+
+
+def test_files_of_eva_come_back_exactly(tmp_path):
+    group = Group(CHILD, (1, 2), (Response("red", (5, 6), (-0.1, -0.2), "length"),), "p+1")
+    scored = ScoredGroup(group, (Score(None, "timeout", "slow"),))
+    parquet.write(tmp_path / "s.parquet", [scored], kind=ScoredGroup)
+    assert rollouts.read_scored(tmp_path / "s.parquet") == [scored]
+    assert rollouts.read_groups(tmp_path / "s.parquet") == [group]
+
+
+@pytest.fixture(scope="module")
+def policy(tiny_folder):
+    return load_policy(tiny_folder)
+
+
+def test_text_is_tokenised_as_the_policy_would_have_sampled_it(policy):
+    responses = (Response("red", ()), Response("blu", (), finish="length"), Response("x", (9,)))
+    group = Group(Prompt.of("A colour?"), (), responses, "elsewhere")
+    scored = ScoredGroup(group, tuple(Score(float(i)) for i in range(3)))
+    assert rollouts.untokenised(group) == 3
+    found = rollouts.tokenised(policy, scored).group
+    decode = policy.tokenizer.decode
+    assert decode(found.prompt_ids).endswith("A colour?<|im_end|>\n<|im_start|>assistant\n")
+    assert [decode(r.token_ids) for r in found.responses[:2]] == ["red<|im_end|>", "blu"]
+    assert found.responses[0].token_ids[-1] in policy.end_ids
+    assert found.responses[2].token_ids == (9,)
+    assert rollouts.untokenised(found) == 0
+
+
+def test_a_preference_data_set_becomes_examples(policy, tmp_path):
+    path = tmp_path / "preferences.jsonl"
+    path.write_text(json.dumps({"prompt": "A colour?", "chosen": "red", "rejected": "no"}))
+    (example,), made = rollouts.read_pairs(path, policy)
+    assert made
+    assert [policy.tokenizer.decode(ids) for ids in example.completions] == [
+        "red<|im_end|>",
+        "no<|im_end|>",
+    ]
+    assert np.sum(example.trained_tokens) == 7
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"responses": ["red"] * 6}, "row 0: column responses: expected a list"),
+        ({"rewards": [[1.0]] * 6}, "row 0: column rewards: got 1 values for 3 responses"),
+        ({"token_ids": [[[1]]] * 6}, "row 0: column token_ids: got 1 values for 3 responses"),
+        ({"prompt": [" "] * 6}, "row 0: no prompt: empty"),
+    ],
+)
+def test_broken_rollouts_name_row_and_column(tmp_path, columns, says):
+    source = rollout_file(tmp_path / "theirs.parquet", **columns)
+    with pytest.raises(DataError, match=says):
+        rollouts.read_scored(source)
+
+
+def test_missing_columns_are_named(tmp_path):
+    pq.write_table(pa.table({"prompt": ["a"], "answer": ["b"]}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="no column responses; got prompt, answer"):
+        rollouts.read_groups(tmp_path / "t.parquet")
+    pq.write_table(pa.table({"prompt": ["a"], "responses": [["b"]]}), tmp_path / "u.parquet")
+    assert rollouts.read_groups(tmp_path / "u.parquet")[0].responses[0].text == "b"
+    with pytest.raises(DataError, match="unknown column 'rewards'"):
+        rollouts.read_scored(tmp_path / "u.parquet")
