@@ -21,7 +21,7 @@ from eva.protocols import Evaluator, Generator, Progress
 from eva.rng import Streams
 from eva.types import Group, Json, Prompt, SamplingParams, Stage
 
-_AT_ONCE = 32
+_AT_ONCE = 128
 """Prompts answered between two signs of life: few enough to see it move, enough to fill a batch."""
 
 
