@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from eva.creator.creator import EvaCreator
 from eva.creator.gates.duplicate import Duplicate
 from eva.creator.informativeness import METRICS
 from eva.creator.sampling import SAMPLERS
+from eva.errors import RunError, SolverError
+from eva.runs import faults
 from eva.runs.memory import MemoryJournal
 from eva.solver.fitting import FitSettings
 from eva.solver.pairs import PairSettings
@@ -318,3 +321,47 @@ def test_chunks_change_nothing():
     one, _ = play(game(chunk=3), until=2)
     other, _ = play(game(chunk=64), until=2)
     assert one == other
+
+
+def test_a_resumed_round_does_not_draw_from_its_own_children():
+    played = game(source="population")
+    unbroken, _ = play(played)
+    journal = MemoryJournal()
+    with faults.armed("solver/answer:before_work", at=5), pytest.raises(faults.Crash):
+        play(game(source="population"), journal=journal)
+    resumed, _ = play(game(source="population"), journal=journal)
+    assert resumed == unbroken
+
+
+def test_other_prompts_than_it_began_with_are_refused():
+    _, journal = play(game(), until=1)
+    others = tuple(Prompt.of(f"Something else, {i}.") for i in range(40))
+    with pytest.raises(RunError, match="not those that the run began with"):
+        play(game(human=others), until=2, journal=journal)
+
+
+def test_a_budget_ends_where_nothing_is_answered():
+    class Mute(ScriptedEngine):
+        def _answer(self, prompt, params, streams):
+            return Group(prompt, (1, 2), (), self.version)
+
+    with pytest.raises(SolverError, match="no_responses"):
+        play(game(engine=Mute(), budget={1: 1000}), until=1)
+
+
+def test_a_budgeted_arm_has_the_draws_of_the_run_it_matches():
+    _, plain = play(game(), until=1)
+    _, budgeted = play(game(creator=None, budget={1: 10_000}), until=1)
+    first = plain.read(Stage(1, "solver/answer"), Group)[0]
+    same = budgeted.read(Stage(1, "solver/block-0000/answer"), Group)[0]
+    assert first == same
+
+
+def test_a_solver_that_commits_no_policy_is_an_error():
+    class Forgetful(PairSolver):
+        def train(self, engine, examples, journal, streams):
+            return {"updates": 1, "trained_tokens": 1}
+
+    forgetful = Forgetful(**{f.name: getattr(solver(), f.name) for f in fields(solver())})
+    with pytest.raises(RunError, match="never committed"):
+        play(game(solver=forgetful), until=2)

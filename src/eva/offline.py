@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from eva import records
-from eva.errors import SolverError
+from eva.errors import RunError, SolverError
 from eva.protocols import Creator, Engine, Evaluator, Journal, RewardModel, Solver
 from eva.rng import Streams
 from eva.types import (
@@ -67,6 +67,7 @@ class Game:
 
 def rounds(game: Game, journal: Journal, *, until: int) -> Iterator[Mapping[str, Json]]:
     """Play rounds 1 to `until` and yield their records; committed ones are not played again."""
+    refuse_other_prompts(game, journal)
     journal.admit(game.human[: game.per_round])
     if game.evaluators and game.evaluate_before:
         journal.once(Stage(0, "evaluate"), partial(evaluate, game, journal, 0))
@@ -77,6 +78,16 @@ def rounds(game: Game, journal: Journal, *, until: int) -> Iterator[Mapping[str,
         if game.evaluators and (t == until or game.evaluate_every_round):
             journal.once(Stage(t, "evaluate"), partial(evaluate, game, journal, t))
         yield record
+
+
+def refuse_other_prompts(game: Game, journal: Journal) -> None:
+    """Raise where a resumed run is given other human prompts than it began with."""
+    given = [prompt.id for prompt in game.human]
+    if journal.once(Stage(0, "prompts"), lambda: given) != given:
+        raise RunError(
+            "the human prompts are not those that the run began with: their source has changed; "
+            "restore it, or begin a new run"
+        )
 
 
 def play_round(
@@ -149,7 +160,8 @@ def original_prompts(
     if t == 1 or game.creator is None or game.source == "human":
         return first
     if game.source == "population":
-        everyone = journal.prompts()
+        # a resumed round finds its own children in the population, and must not draw from them
+        everyone = [prompt for prompt in journal.prompts() if prompt.born < t]
         keep = Streams(game.seed, t, "creator/source").of().permutation(len(everyone))
         return [everyone[i] for i in sorted(keep[: game.per_round])]
     return journal.prompts(history[-1]["prompts"])
@@ -166,11 +178,13 @@ def answers_within(
     scored: list[ScoredGroup] = []
     spent, block = 0, 0
     size = max(1, game.chunk // 8)
-    while prompts and size:
-        begin = len(scored) % len(prompts)
+    while prompts and size and (spent or len(scored) < len(prompts)):
+        again, begin = divmod(len(scored), len(prompts))
         some = prompts[begin : begin + min(size, game.chunk)]
         stage = Stage(t, f"solver/block-{block:04d}")
-        scored += answer_and_score(game, journal, stage, prompts=some)
+        # the first pass has the draws of a run without a budget: arms share their luck
+        draws = f"solver/answer/{again}" if again else "solver/answer"
+        scored += answer_and_score(game, journal, stage, prompts=some, draws=draws)
         pairing = game.solver.pair(scored, Streams(game.seed, t, "solver/pairs"))
         generated = sum(group.group.generated_tokens for group in scored)
         spent = generated + game.solver.cost(pairing.examples)
@@ -180,10 +194,13 @@ def answers_within(
 
 
 def answer_and_score(
-    game: Game, journal: Journal, stage: Stage, *, prompts: Sequence[Prompt]
+    game: Game, journal: Journal, stage: Stage, *, prompts: Sequence[Prompt], draws: str = ""
 ) -> list[ScoredGroup]:
-    """Let the current policy answer the prompts n times each, then the reward score the answers."""
-    streams = Streams(game.seed, stage.round, f"{stage.name}/answer")
+    """Let the current policy answer the prompts n times each, then the reward score the answers.
+
+    `draws` names the random streams, by default after the stage.
+    """
+    streams = Streams(game.seed, stage.round, draws or f"{stage.name}/answer")
     groups = journal.map(
         Stage(stage.round, f"{stage.name}/answer"),
         prompts,
@@ -237,6 +254,8 @@ def solver_step(
 def hold_policy(game: Game, journal: Journal, t: int, *, optimiser: bool = False) -> None:
     """Make the engine hold the policy that round t ended with; 0 is the first policy."""
     latest = journal.checkpoints(Stage(t, "solver/train")).latest() if t else None
+    if t and latest is None:
+        raise RunError(f"round {t}: its policy was never committed: the solver must commit one")
     game.engine.load(latest[1] if latest else None, optimiser=optimiser and latest is not None)
 
 

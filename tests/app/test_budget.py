@@ -36,3 +36,9 @@ def test_another_run_gives_the_budget_of_each_round(tmp_path):
     config = parse_config(BASE | {"rounds": 3, "budget": {"match": str(path)}})
     with pytest.raises(ConfigError, match="played 2 rounds"):
         budget_of(config)
+
+
+def test_training_from_scratch_has_no_budget():
+    scratch = {"objective": "dpo", "start": "scratch"}
+    with pytest.raises(ConfigError, match="incremental"):
+        budget_of(parse_config(BASE | {"solver": scratch, "budget": {"tokens": 100}}))

@@ -16,6 +16,11 @@ def budget_of(game: config.Config) -> Mapping[int, int] | None:
     Raises:
         ConfigError: the run to match is not there, or has played fewer rounds.
     """
+    if game.solver.start == "scratch" and (game.budget.tokens or game.budget.match):
+        raise ConfigError(
+            "budget: with solver.start 'scratch' every round trains on all pairs so far, whose "
+            "tokens no choice of new prompts can match: take 'incremental', or no budget"
+        )
     if game.budget.tokens:
         return {t: t * game.budget.tokens for t in range(1, game.rounds + 1)}
     if not game.budget.match:
