@@ -109,6 +109,17 @@ def test_own_keys_win_over_the_preset():
     assert config.solver.learning_rate == 5e-7
 
 
+def test_parts_may_be_given_by_name_alone(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text(
+        '[policy]\nmodel="m"\n[prompts]\nsource="p"\n'
+        '[reward]\nname="python"\nfunction="m:f"\n[solver]\nobjective="dpo"\n'
+    )
+    config = load_config(path, ["creator.evolver=none", "creator.source=human"])
+    assert config.creator.evolver.name == "none"
+    assert load_config(path, ["creator.sampler=rank"]).creator.sampler.name == "rank"
+
+
 def test_parts_must_fit_together():
     assert "prompts.constraints" in fault(creator={"evolver": {"name": "rules"}})
     assert "lose" in fault(reward={"name": "rules"})

@@ -71,6 +71,24 @@ def test_a_finished_run_is_left_alone(unbroken):
     assert snapshot(unbroken) == before
 
 
+def test_running_a_finished_game_again_changes_nothing(unbroken):
+    before = snapshot(unbroken)
+    assert play.run(load_config(SMOKE), unbroken) == unbroken
+    assert snapshot(unbroken) == before
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_of_evas():
+    with pytest.raises(RunError, match="cannot make a run folder"):
+        play.run(load_config(SMOKE), "/proc/nowhere/run")
+
+
+def test_a_bad_reward_leaves_no_folder_behind(tmp_path):
+    reward = "reward={name='python',function='no_such_module:f'}"
+    with pytest.raises(ConfigError, match="no_such_module"):
+        play.run(load_config(SMOKE, [reward]), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_another_config_is_refused_and_nothing_overwritten(unbroken):
     before = snapshot(unbroken)
     with pytest.raises(RunError, match="seed"):

@@ -5,6 +5,7 @@ import pytest
 from eva.app.load import parse_config
 from eva.app.prompts import prompt_sets
 from eva.constraints import KINDS
+from eva.data.prompts import write_prompts
 from eva.errors import ConfigError, DataError
 
 
@@ -74,3 +75,13 @@ def test_too_few_prompts_are_an_error_with_the_numbers(tmp_path):
         prompt_sets(config(tmp_path, n=10))
     with pytest.raises(DataError, match="expected 24"):
         prompt_sets(config(tmp_path, rounds=3, creator={"name": "new_human"}))
+
+
+def test_prompts_with_constraints_of_their_own_keep_them(tmp_path):
+    sets = prompt_sets(config(tmp_path))
+    source = tmp_path / "evolved.jsonl"
+    write_prompts(source, sets.human)
+    base = config(tmp_path).model_dump(mode="json")
+    again = prompt_sets(parse_config(base | {"prompts": base["prompts"] | {"source": str(source)}}))
+    assert {p.id for p in again.human} < {p.id for p in sets.human}
+    assert all(p.topic and p.checks for p in again.held_out)

@@ -23,7 +23,7 @@ from eva.creator.rewriting import Rewriter
 from eva.creator.rules import RuleEvolver, Rules
 from eva.creator.sampling import SAMPLERS, rank, stratified
 from eva.offline import Game
-from eva.protocols import Creator, Evolver, Gate, Generator, Progress, Sampler
+from eva.protocols import Creator, Evolver, Gate, Generator, Progress, RewardModel, Sampler
 from eva.solver.fitting import FitSettings
 from eva.solver.objectives import make_objective
 from eva.solver.pairs import PairSettings
@@ -65,6 +65,11 @@ class Parts:
         if self.config.run.processes == 1 or self.folder is None:
             return made
         return launched(made, self.config, self.folder)
+
+    @cached_property
+    def reward(self) -> RewardModel:
+        """What scores answers, its model or function loaded."""
+        return reward_model(self.config.reward, device=self.config.policy.device)
 
     def creator(self) -> Creator | None:
         """Return the creator, or None where human prompts alone are played."""
@@ -131,7 +136,7 @@ class Parts:
         return Game(
             human=sets.human,
             engine=self.engine,
-            reward=reward_model(game.reward, device=game.policy.device),
+            reward=self.reward,
             solver=self.solver,
             creator=self.creator(),
             answers=SamplingParams(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,16 @@ RunPath = Annotated[Path, typer.Argument(help="A run folder.")]
 
 def _mode(quiet: bool, as_json: bool) -> Mode:
     return "json" if as_json else "quiet" if quiet else "live"
+
+
+def _close(run: Path, mode: Mode) -> None:
+    """Say what came of a run and what to do with it."""
+    if mode == "json":
+        typer.echo(json.dumps({"run": str(run), "status": "finished"}))
+    elif mode != "quiet":
+        from eva.app.quickstart import print_outcome
+
+        print_outcome(Console(), run)
 
 
 @app.command()
@@ -87,7 +98,8 @@ def run(
     from eva.app.load import load_config
 
     folder = out or Path("runs") / config.stem
-    play.run(load_config(config, overrides or []), folder, mode=_mode(quiet, as_json))
+    mode = _mode(quiet, as_json)
+    _close(play.run(load_config(config, overrides or []), folder, mode=mode), mode)
 
 
 @app.command()
@@ -95,7 +107,8 @@ def resume(run: RunPath, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Go on with an interrupted run."""
     from eva.app import play
 
-    play.resume(run, mode=_mode(quiet, as_json))
+    mode = _mode(quiet, as_json)
+    _close(play.resume(run, mode=mode), mode)
 
 
 @app.command()

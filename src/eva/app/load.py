@@ -31,7 +31,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: broken TOML: {error}") from None
-    data = _named_objective(located(data, Path(path).parent))
+    data = _with_names(located(data, Path(path).parent))
     for override in overrides:
         data = _set(data, override)
     return parse_config(data, where=str(path))
@@ -43,7 +43,7 @@ def parse_config(data: dict[str, Any], *, where: str = "config") -> Config:
     Raises:
         ConfigError: as `load_config`.
     """
-    data = _named_objective(data)
+    data = _with_names(data)
     if data.get("preset") == "paper":
         data = presets.under(presets.paper(_objective(data)), data)
     try:
@@ -55,11 +55,18 @@ def parse_config(data: dict[str, Any], *, where: str = "config") -> Config:
         raise ConfigError(f"{where}: {count}\n{lines}") from None
 
 
-def _named_objective(data: dict[str, Any]) -> dict[str, Any]:
-    # `objective = "dpo"` is what people type first
-    solver = data.get("solver")
-    if isinstance(solver, dict) and isinstance(solver.get("objective"), str):
-        return data | {"solver": solver | {"objective": {"name": solver["objective"]}}}
+_NAMED = {"solver": ("objective", "pairs"), "creator": ("sampler", "evolver")}
+"""Parts that may be given as a bare name: `objective = "dpo"` is what people type first."""
+
+
+def _with_names(data: dict[str, Any]) -> dict[str, Any]:
+    for table, keys in _NAMED.items():
+        section = data.get(table)
+        if isinstance(section, dict):
+            bare = {k: {"name": section[k]} for k in keys if isinstance(section.get(k), str)}
+            data = data | {table: section | bare}
+    if isinstance(data.get("reward"), str):
+        data = data | {"reward": {"name": data["reward"]}}
     return data
 
 

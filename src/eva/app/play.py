@@ -17,16 +17,23 @@ from eva.runs.tracking import make_tracker
 def run(config: Config, out: Path | str, *, mode: Mode = "quiet") -> Path:
     """Play a game into a folder; an interrupted run of the same config goes on where it was.
 
+    A finished run of the same config is left as it is.
+
     Raises:
         ConfigError: the config names something that is not there.
         DataError: the prompts cannot be read.
         RunError: the folder holds something else, is in use, or is damaged.
     """
-    progress = watcher(mode)
-    parts = Parts(config, progress=progress, folder=Path(out).absolute())
-    # everything that can be wrong with the input is found before the folder is made
-    _ = parts.prompts, parts.solver
-    with RunFolder.create(Path(out), config.model_dump(mode="json")) as folder:
+    played, path = config.model_dump(mode="json"), Path(out).absolute()
+    if (path / "run.json").exists():
+        with RunFolder.open_readonly(path) as folder:
+            if folder.info.get("status") == "finished" and folder.config == played:
+                return path
+    _quieten()
+    parts = Parts(config, progress=watcher(mode), folder=path)
+    # what can be wrong with the input is found before the folder is made
+    _ = parts.prompts, parts.solver, parts.reward
+    with RunFolder.create(path, played) as folder:
         _play(folder, parts, config)
         return folder.path
 
@@ -37,6 +44,7 @@ def resume(path: Path | str, *, mode: Mode = "quiet") -> Path:
     Raises:
         RunError: there is no run, it is in use, or it is damaged.
     """
+    _quieten()
     with RunFolder.open(Path(path)) as folder:
         config = parse_config(dict(folder.config), where=str(folder.path / "run.json"))
         _play(folder, Parts(config, progress=watcher(mode), folder=folder.path), config)
@@ -46,7 +54,6 @@ def resume(path: Path | str, *, mode: Mode = "quiet") -> Path:
 def _play(folder: RunFolder, parts: Parts, config: Config) -> None:
     if folder.info.get("status") == "finished":
         return
-    _quieten()
     tracker = make_tracker(config.run.trackers, folder=folder.path, config=folder.config)
     journal = folder.journal(
         progress=parts.progress,
@@ -65,8 +72,9 @@ def _play(folder: RunFolder, parts: Parts, config: Config) -> None:
 
 def _quieten() -> None:
     """Turn off the bars of libraries, which would run through the live progress."""
-    from datasets.utils.logging import disable_progress_bar as no_data_bars
-    from transformers.utils.logging import disable_progress_bar as no_model_bars
+    from datasets.utils.logging import disable_progress_bar
 
-    no_data_bars()
-    no_model_bars()  # type: ignore[no-untyped-call]
+    from eva.app.policy import quieten
+
+    disable_progress_bar()
+    quieten()

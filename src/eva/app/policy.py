@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from transformers.utils import logging as transformers_logging
 
 from eva.app import config
 from eva.data.assets import cache_folder, resolve
@@ -59,6 +60,11 @@ def model_source(source: str, *, seed: int) -> str:
     return str(folder)
 
 
+def quieten() -> None:
+    """Turn off the bars of transformers: eva shows its own progress."""
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
 def local_engine(game: config.Config, *, ranks: Ranks | None = None) -> LocalEngine:
     """Return the engine of a config's policy, weights loaded.
 
@@ -66,6 +72,7 @@ def local_engine(game: config.Config, *, ranks: Ranks | None = None) -> LocalEng
         ConfigError: the model cannot be had, cannot chat, or its device is missing.
     """
     section = game.policy
+    quieten()
     if game.run.threads:
         torch.set_num_threads(game.run.threads)
     device = device_of(section.device)

@@ -8,14 +8,14 @@ in both.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eva.app import config
 from eva.constraints import HELD_OUT, Partition, dress, find, partition
 from eva.data.prompts import LoadedPrompts, load_prompts
 from eva.errors import ConfigError, DataError
 from eva.rng import Streams
-from eva.types import Prompt
+from eva.types import Message, Prompt
 
 HELD_OUT_STREAMS = Streams(0, 0, "prompts/heldout")
 """Which prompts are held out and what is asked of them: the same for every seed."""
@@ -121,6 +121,14 @@ def _dressed(
     return tuple({prompt.id: prompt for prompt in dressed}.values())
 
 
+def bare(prompt: Prompt) -> Prompt:
+    """Return a verifiable prompt without its constraints; any other as it is."""
+    if not prompt.checks:
+        return prompt
+    turns = (*prompt.messages[:-1], Message("user", prompt.topic or prompt.text))
+    return replace(prompt, messages=turns, checks=(), id="")
+
+
 def _held_out(
     prompts: Sequence[Prompt], game: config.Config, kinds: Partition
 ) -> tuple[Prompt, ...]:
@@ -131,7 +139,7 @@ def _held_out(
     streams = HELD_OUT_STREAMS
     made = [
         dress(
-            prompt,
+            bare(prompt),
             streams.of(prompt.id, count),
             kinds=kinds.trained,
             count=count,
@@ -143,7 +151,7 @@ def _held_out(
     ]
     made += [
         dress(
-            prompt,
+            bare(prompt),
             streams.of(prompt.id, "unseen"),
             kinds=kinds.held_out,
             count=1,

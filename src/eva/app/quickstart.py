@@ -36,18 +36,28 @@ def quickstart(out: Path, *, mode: Mode = "live") -> None:
         resolve(asset, progress=progress)
     play.run(config, out, mode=mode)
     page = report(out, out / "report.html")
-    with RunFolder.open_readonly(out) as folder:
-        print_comparisons(console, comparisons(folder))
+    print_outcome(console, out)
     minutes = (time.monotonic() - began) / 60
     console.print(
-        f"\n{minutes:.1f} minutes. A difference whose interval holds 0 may be luck.\n\n"
-        f"  report   {page}\n"
-        f"  run      {out}\n\n"
-        "Next:\n"
-        f"  eva show {out}                         rounds, refusals, a prompt's lineage\n"
-        f"  eva export {out} model my-model        a Hugging Face folder\n"
-        "  eva new game.toml                      a config of your own to start from\n"
-        f"  eva run {source} rounds=4 --out runs/longer",
+        f"  report          {page}\n"
+        "  eva new NAME    a config of your own to start from\n"
+        f"  eva run {source} rounds=4 --out runs/longer\n\n"
+        f"{minutes:.1f} minutes.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def print_outcome(console: Console, run: Path) -> None:
+    """Print what a run changed, where it lies, and what to do with it."""
+    with RunFolder.open_readonly(run) as folder:
+        print_comparisons(console, comparisons(folder))
+    console.print(
+        "A difference whose interval holds 0 may be luck.\n\n"
+        f"  run             {run}\n"
+        f"  eva show        {run}\n"
+        f"  eva report      {run}\n"
+        f"  eva export      {run} model my-model",
         highlight=False,
         soft_wrap=True,
     )

@@ -61,7 +61,10 @@ class RunFolder:
         """
         path = Path(path).absolute()
         _refuse_foreign(path)
-        make_folder(path)
+        try:
+            make_folder(path)
+        except OSError as error:
+            raise RunError(f"{path}: cannot make a run folder there: {error}") from error
         locked = lock.acquire(path / "lock")
         if not (path / "run.json").exists():
             return cls._opened(path, locked, new=_description(config, info or {}))

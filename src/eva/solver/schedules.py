@@ -26,10 +26,13 @@ SCHEDULES: Mapping[str, Callable[[float], float]] = {
 def warmup_updates(warmup: float, total: int) -> int:
     """Return how many of `total` updates warm up: below 1 a share, rounded up, else a number.
 
-    >>> warmup_updates(0.1, 25), warmup_updates(5, 25)
-    (3, 5)
+    The last update never does: a round of a single update would train with a rate of 0.
+
+    >>> warmup_updates(0.1, 25), warmup_updates(5, 25), warmup_updates(0.1, 1)
+    (3, 5, 0)
     """
-    return math.ceil(warmup * total) if warmup < 1 else int(warmup)
+    wanted = math.ceil(warmup * total) if warmup < 1 else int(warmup)
+    return min(wanted, total - 1)
 
 
 def learning_rate(
