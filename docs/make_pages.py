@@ -45,7 +45,8 @@ print(config.answers.n)  # 6
 - `preset = "paper"` lays the published choices under the file's keys ([offline.md](offline.md)).
 - A table with a `name` is a part that is picked by it; its other keys are the part's settings.
 - `objective = "dpo"` is short for `objective = { name = "dpo" }`.
-- A path that exists beside the config file is taken from there, else from where the command runs.
+- A path that exists beside the config file is taken from there, else from where the command runs; it
+  is kept as an absolute one, so that `eva resume` works from anywhere.
 - Unknown keys and names are refused, with the nearest right one; all faults come in one message.
 
 What follows is made from the code by `docs/make_pages.py`.
@@ -58,7 +59,8 @@ What a run logs, to `metrics.jsonl` in its folder (a line per record: round, sta
 the metrics) and to the trackers that `run.trackers` names. A name in braces stands for any name.
 `creator/...` is logged once per round, from round 2 on. Of `solver/...`, loss, margin, accuracy,
 implicit rewards, log-probs, gradient norm, learning rate and tokens are logged at every update, the
-others once per round. A share is between 0 and 1.
+others once per round. With a token budget `counts/...` are of the set that was chosen, however much
+of it was played: see `tokens/...`. A share is between 0 and 1.
 
 """
 

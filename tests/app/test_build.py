@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from eva.app.load import load_config, parse_config
 from eva.app.progress import Silent
 from eva.creator.rewriting import Rewriter
 from eva.creator.rules import RuleEvolver
+from eva.types import Prompt
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.toml"
 
@@ -41,9 +43,15 @@ def test_a_rewriter_is_the_policy_unless_another_model_is_named():
     assert isinstance(evolver, Rewriter)
     assert evolver.generator is made.engine
     assert len(evolver.operators) == 4
-    config["creator"]["evolver"] = {"name": "evol_instruct", "model": "random:tiny"}
+    assert not evolver.keep_columns
+    config["creator"]["evolver"] = {
+        "name": "evol_instruct",
+        "model": "random:tiny",
+        "keep_columns": ["answer"],
+    }
     other = Parts(parse_config(config), progress=Silent()).creator().evolver
     assert other.generator is not made.engine
+    assert other.keep_columns == {"answer"}
 
 
 @pytest.mark.parametrize("name", ["static", "new_human"])
@@ -77,3 +85,19 @@ def test_evaluation_prompts_may_not_come_back_as_children():
     words = "please tell me in a long and winding sentence about the following"
     child = measured.rewritten(f"{measured.topic} {words}", operator="x", born=1)
     assert gate(child, []) is not None
+
+
+def test_no_evaluators_prompts_may_come_back_as_children(tmp_path):
+    text = "Write a short letter about seven grey herons without any commas."
+    source = tmp_path / "ifeval.jsonl"
+    item = {"key": 1, "prompt": text, "instruction_id_list": [], "kwargs": []}
+    source.write_text(json.dumps(item) + "\n")
+    made = parts(f"evaluation.ifeval.source={source}")
+    gate = next(gate for gate in made.creator().gates if gate.name == "eval_overlap")
+    child = Prompt.of(f"{text} Then sign it.")
+    assert gate(child, []) is not None
+    # no weights were loaded for it
+    assert "engine" not in vars(made)
+    never = parts(f"evaluation.ifeval.source={source}", "evaluation.when=never")
+    gate = next(gate for gate in never.creator().gates if gate.name == "eval_overlap")
+    assert gate(child, []) is None

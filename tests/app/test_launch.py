@@ -141,3 +141,27 @@ def test_the_last_words_of_a_launcher_that_never_got_that_far(tmp_path):
     assert journal.checkpoints(STAGE).latest() is None
     job = json.loads((tmp_path / "run/rounds/001/train_job/job.json").read_text())
     assert parse_config(job["game"]) == game
+
+
+def test_processes_that_end_too_early_leave_no_finished_round(tmp_path):
+    game = game_of(processes=1)
+    quitter = tmp_path / "quitter.py"
+    quitter.write_text(
+        "import os, sys\n"
+        "from eva.app import training_process\n"
+        "from eva.engines.local import LocalEngine\n"
+        "step = LocalEngine.step\n"
+        "def weary(self, lr, clip):\n"
+        "    if self._history.updates == 1:\n"
+        "        sys.stdout.flush()\n"
+        "        os._exit(0)\n"
+        "    return step(self, lr, clip)\n"
+        "LocalEngine.step = weary\n"
+        "raise SystemExit(training_process.main(sys.argv[1:]))\n"
+    )
+    engine, parts = local_engine(game), solver(game, Silent())
+    examples, journal = rollouts(engine, parts), MemoryJournal()
+    whole = launched(parts, game, tmp_path / "run")
+    with pytest.raises(SolverError, match="without an error after 1 of"):
+        dataclasses.replace(whole, entry=(str(quitter),)).train(engine, examples, journal, STREAMS)
+    assert journal.checkpoints(STAGE).latest()[0] == 1

@@ -141,3 +141,21 @@ def test_parts_must_fit_together():
 )
 def test_recorded_log_probs_must_be_the_starting_policys(changes):
     assert "take 'previous'" in fault(**changes)
+
+
+def test_paths_hold_from_anywhere_beside_the_config_first(tmp_path, monkeypatch):
+    folder = tmp_path / "game"
+    folder.mkdir()
+    for file in ("both.jsonl", "here.py", "game/both.jsonl", "other.jsonl"):
+        (tmp_path / file).touch()
+    (folder / "c.toml").write_text(
+        '[policy]\nmodel="some/model"\n[prompts]\nsource="both.jsonl"\n'
+        '[reward]\nname="python"\nfunction="here.py:f"\n[solver]\nobjective="dpo"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    config = load_config("game/c.toml")
+    assert config.prompts.source == str(folder / "both.jsonl")
+    assert config.reward.function == f"{tmp_path / 'here.py'}:f"
+    assert config.policy.model == "some/model"
+    changed = load_config("game/c.toml", ["prompts.source=other.jsonl"])
+    assert changed.prompts.source == str(tmp_path / "other.jsonl")

@@ -9,6 +9,7 @@ from eva.app.policy import (
     model_source,
     sampling_type,
 )
+from eva.engines.policy import load_policy
 from eva.errors import ConfigError
 from eva.rng import Streams
 from eva.types import Prompt, SamplingParams
@@ -72,3 +73,17 @@ def test_a_generator_answers():
         [Prompt.of("Hello.")], SamplingParams(2, 1.0, 1.0, 4), Streams(0, 0, "test")
     )
     assert len(group.responses) == 2
+
+
+def test_trust_in_the_policys_code_is_not_trust_in_a_rewriters(monkeypatch):
+    seen = []
+
+    def load(source, **settings):
+        seen.append(settings["trust_remote_code"])
+        return load_policy(source, **settings)
+
+    monkeypatch.setattr("eva.app.policy.load_policy", load)
+    config_ = config(trust_remote_code=True)
+    local_engine(config_)
+    local_generator(config_, "random:tiny")
+    assert seen == [True, False]

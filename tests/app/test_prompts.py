@@ -85,3 +85,12 @@ def test_prompts_with_constraints_of_their_own_keep_them(tmp_path):
     again = prompt_sets(parse_config(base | {"prompts": base["prompts"] | {"source": str(source)}}))
     assert {p.id for p in again.human} < {p.id for p in sets.human}
     assert all(p.topic and p.checks for p in again.held_out)
+
+
+def test_open_prompts_are_held_out_once(tmp_path):
+    base = config(tmp_path).model_dump(mode="json")
+    base["prompts"]["constraints"] = None
+    base |= {"creator": {"evolver": {"name": "evol_instruct"}}}
+    base |= {"reward": {"name": "python", "function": "m:f"}}
+    sets = prompt_sets(parse_config(base))
+    assert (len(sets.held_out), len(sets.human)) == (5, 25)

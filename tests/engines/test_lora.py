@@ -139,3 +139,10 @@ def test_impossible_targets_are_refused(targets, message):
 def test_a_second_adapter_is_refused():
     with pytest.raises(ConfigError, match="carries an adapter already"):
         attach(adapted(), LoraSettings())
+
+
+def test_the_random_state_of_gpus_is_not_touched(monkeypatch):
+    seeded = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    attach(make(), LoraSettings(seed=3))
+    assert 3 not in seeded

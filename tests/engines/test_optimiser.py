@@ -131,3 +131,19 @@ def test_a_step_needs_a_finite_gradient():
 def test_unknown_names_get_a_suggestion():
     with pytest.raises(ConfigError, match="did you mean 'adamw'"):
         OptimiserSettings("adamv")
+
+
+def test_the_restored_step_count_lies_where_the_kernel_wants_it(monkeypatch):
+    # The meta device stands for one that is not the CPU, where saved state comes from.
+    for name, device in (("adamw", "meta"), ("rmsprop", "cpu")):
+        parameter = nn.Parameter(torch.zeros(3, device="meta"))
+        if name == "adamw":
+            made = torch.optim.AdamW([parameter])
+            made.defaults["fused"] = True
+            monkeypatch.setitem(OPTIMISERS, name, lambda masters, settings, made=made: made)
+        optimiser = Optimiser({"w": parameter}, OptimiserSettings(name))
+        saved = torch.tensor(2.0)
+        optimiser.restore({"step.w": saved}, fit)
+        step = optimiser.state()["step.w"]
+        assert (step.device.type, step.shape) == (device, ())
+        assert step is not saved

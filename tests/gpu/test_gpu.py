@@ -61,3 +61,19 @@ def test_a_whole_game_runs(dtype, tmp_path):
     play.run(config, tmp_path / "run")
     with RunFolder.open_readonly(tmp_path / "run") as folder:
         assert len(folder.records()) == 2
+
+
+def test_a_restored_optimiser_goes_on_as_the_unbroken_one(tiny_folder, tmp_path):
+    dpo = make_objective("dpo", beta=0.1)
+    _, unbroken = engines(tiny_folder)
+    _, resumed = engines(tiny_folder)
+    unbroken.forward_backward(EXAMPLES, dpo, 4.0)
+    unbroken.step(1e-3, 1.0)
+    unbroken.save(tmp_path / "saved", optimiser=True)
+    resumed.load(tmp_path / "saved", optimiser=True)
+    for engine in (unbroken, resumed):
+        engine.forward_backward(EXAMPLES, dpo, 4.0)
+        engine.step(1e-3, 1.0)
+    ours, theirs = (dict(e.policy.model.named_parameters()) for e in (resumed, unbroken))
+    for name, wanted in theirs.items():
+        torch.testing.assert_close(ours[name], wanted, rtol=1e-4, atol=1e-5)

@@ -195,3 +195,28 @@ def test_the_example_of_all_responses():
         [group("It is 42.", "41", prompt=with_answer), group("49", prompt=without)]
     )
     assert [one.rewards for one in scored] == [(1.0, 0.0), (None,)]
+
+
+@pytest.mark.parametrize("name", ["single", "together"])
+def test_what_json_cannot_say_fails_alone_with_the_cause(reward, name):
+    made = reward(name)
+    odd = Prompt.of("q", columns={"answer": b"bytes"})
+    first, second = made.score([group("1", "2", prompt=odd), group("3")])
+    assert causes(first) == ["raised", "raised"]
+    assert "bytes is not JSON serializable" in first.scores[0].detail
+    assert causes(second) == [""]
+
+
+def test_an_interrupted_function_is_started_anew(reward, monkeypatch):
+    made = reward("counting")
+
+    class Interrupted:
+        def settimeout(self, seconds):
+            raise KeyboardInterrupt
+
+    assert made.score([group("a")])[0].rewards == (1,)
+    with monkeypatch.context() as patch:
+        patch.setattr(made._worker, "_link", Interrupted())
+        with pytest.raises(KeyboardInterrupt):
+            made.score([group("b")])
+    assert made.score([group("c")])[0].rewards == (1,)

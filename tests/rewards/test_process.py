@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from eva.errors import ConfigError
+from eva.errors import ConfigError, DataError
 from eva.rewards import process
 from eva.rewards.process import Worker
 
@@ -166,3 +166,11 @@ def test_an_import_that_hangs_is_an_error_too(tmp_path, monkeypatch):
     file.write_text("import time; time.sleep(1000)")
     with pytest.raises(ConfigError, match="no reply within 3 s"):
         Worker(f"{file}:f")
+
+
+def test_a_request_that_json_cannot_say_leaves_the_worker_running(functions):
+    worker = Worker(f"{functions}:echo")
+    with pytest.raises(DataError, match="not JSON serializable"):
+        worker.ask({"items": [{"response": b"1"}]}, seconds=60.0)
+    assert ask(worker, "2")["values"] == [2.0]
+    worker.close()

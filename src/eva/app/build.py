@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from eva.app import config, config_parts
 from eva.app.budget import budget_of
-from eva.app.evaluators import evaluators
+from eva.app.evaluators import evaluators, measured_texts
 from eva.app.launch import launched
 from eva.app.prompts import PromptSets, prompt_sets
 from eva.app.rewards import reward_model
@@ -107,6 +107,7 @@ class Parts:
                 self._rewriter(section),
                 operator_set(chosen, operators=own),
                 SamplingParams(1, section.temperature, section.top_p, section.max_tokens),
+                keep_columns=frozenset(section.keep_columns),
             )
         return None
 
@@ -124,8 +125,7 @@ class Parts:
             return LengthBand(gate.min_ratio, gate.max_ratio, gate.slack)
         if gate.name == "duplicate":
             return Duplicate(threshold=gate.similarity)
-        measured = [prompt.topic or prompt.text for prompt in self.prompts.held_out]
-        return EvalOverlap(measured, n=gate.ngram)
+        return EvalOverlap(measured_texts(self.config, self.prompts), n=gate.ngram)
 
     def game(self) -> Game:
         """Return the game, everything loaded."""

@@ -91,6 +91,8 @@ class Prompts(Section):
     """Whether the prompts are shuffled by the seed before the first are taken."""
     max_characters: Positive = 20_000
     """A longer prompt is set aside."""
+    keep: tuple[str, ...] = ()
+    """Further columns of the data set, handed to rewards; empty keeps a packaged set's own."""
     constraints: Constraints | None = None
 
 
@@ -164,7 +166,7 @@ class Heldout(Section):
     """Held-out verifiable prompts: the same kinds of constraints, and kinds never trained on."""
 
     prompts: Positive = 24
-    """Prompts per number of constraints, and per set of kinds."""
+    """Prompts per number of constraints, and per set of kinds; of open prompts, all."""
     counts: tuple[Positive, ...] = (1, 2, 3)
 
 

@@ -51,6 +51,8 @@ class InstructEvolver(Section):
     temperature: Annotated[float, Field(ge=0)] = 0.88
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     max_tokens: Annotated[int, Field(gt=0)] = 666
+    keep_columns: tuple[str, ...] = ()
+    """Columns of `prompts.keep` that stay true of a rewritten prompt; the others are dropped."""
 
 
 class RuleEvolver(Section):

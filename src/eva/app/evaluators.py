@@ -14,7 +14,7 @@ from eva.data.assets import resolve
 from eva.encoder import Encoder
 from eva.evals.evaluation import Evaluation
 from eva.evals.heldout import constraint_labels, held_out
-from eva.evals.ifeval import ifeval
+from eva.evals.ifeval import ifeval, read_items
 from eva.evals.relevance import relevance
 from eva.evals.rows import Measure
 from eva.protocols import Evaluator, Generator, Progress
@@ -57,6 +57,20 @@ def evaluators(game: config.Config, sets: PromptSets, progress: Progress) -> tup
         path = resolve(section.ifeval.source)
         found.append(ifeval(path, subset=subset, measures=further, params=longer))
     return tuple(Watched(evaluation, progress) for evaluation in found)
+
+
+def measured_texts(game: config.Config, sets: PromptSets) -> list[str]:
+    """Return what no training prompt may repeat: the requests of every evaluator's prompts.
+
+    Of IFEval all prompts count, asked or not. No model is loaded.
+    """
+    section = game.evaluation
+    if section.when == "never":
+        return []
+    texts = [prompt.topic or prompt.text for prompt in sets.held_out]
+    if section.ifeval:
+        texts += [item["prompt"] for item in read_items(resolve(section.ifeval.source))]
+    return texts
 
 
 @dataclass(frozen=True)

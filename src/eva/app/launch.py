@@ -51,7 +51,8 @@ class LaunchedSolver(PairSolver):
         """Train and commit the round's policy; return updates and trained tokens.
 
         Raises:
-            SolverError: a process ended with an error; the message has its words.
+            SolverError: a process ended with an error, whose words the message has; or all ended
+                without one before the last update was made.
         """
         plan = plan_updates(examples, settings=self.fitting, streams=streams)
         stage = Stage(streams.round, streams.stage)
@@ -59,14 +60,20 @@ class LaunchedSolver(PairSolver):
         latest = checkpoints.latest()
         done = latest[0] if latest else 0
         self.progress.begin(stage, len(plan), done=done, unit="updates")
+        job = None
         if done != len(plan):
             job = self._prepare(engine, examples, streams, latest=latest)
             self._train(job, journal, stage)
             latest = checkpoints.latest()
+        if latest is None or latest[0] != len(plan):
+            raise SolverError(
+                f"round {stage.round}, {stage.name}: the training processes ended without an error "
+                f"after {latest[0] if latest else 0} of {len(plan)} updates; resuming goes on from "
+                "there"
+            )
+        if job:
             shutil.rmtree(job)
         self.progress.end()
-        if latest is None:
-            raise SolverError(f"round {stage.round}, {stage.name}: training left no policy behind")
         engine.load(latest[1], optimiser=self.carries)
         tokens = sum(examples[i].trained_tokens for batch in plan for i in batch)
         return {"updates": len(plan), "trained_tokens": tokens}

@@ -19,6 +19,9 @@ from eva.types import Json
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     """Read a config file and apply overrides such as `solver.learning_rate=1e-4`.
 
+    Relative paths become absolute, so that the run resumes from anywhere: those of the file are
+    looked for beside it, then, as those of overrides, in the current directory.
+
     Raises:
         ConfigError: the file is missing or no TOML, or what it says cannot be played; the message
             names every fault with its key.
@@ -34,6 +37,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     data = _with_names(located(data, Path(path).parent))
     for override in overrides:
         data = _set(data, override)
+    data = located(data, Path())
     return parse_config(data, where=str(path))
 
 

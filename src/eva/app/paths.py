@@ -1,4 +1,4 @@
-"""Relative paths in a config file: they are relative to the file, wherever the command runs."""
+"""Relative paths in a config: made absolute, so that they hold wherever a later command runs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ KEYS = frozenset({"source", "model", "function", "relevance", "match"})
 def located(data: Json, base: Path) -> Json:
     """Return a config's data with the relative paths that exist under `base` made absolute.
 
-    Anything else that such a key holds (a hub id, `packaged:...`, a path from where the command
-    runs) is left as it is.
+    Anything else that such a key holds (a hub id, `packaged:...`, a path from elsewhere) is left
+    as it is.
     """
     if isinstance(data, list):
         return [located(item, base) for item in data]

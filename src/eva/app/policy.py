@@ -101,11 +101,14 @@ def local_engine(game: config.Config, *, ranks: Ranks | None = None) -> LocalEng
 
 
 def local_generator(game: config.Config, model: str) -> Generator:
-    """Return a second local model that only answers: a rewriter."""
+    """Return a second local model that only answers: a rewriter.
+
+    Code that comes with it never runs: `policy.trust_remote_code` speaks of the policy alone.
+    """
     policy = load_policy(
         model_source(model, seed=game.seed),
         device=device_of(game.policy.device),
-        trust_remote_code=game.policy.trust_remote_code,
+        trust_remote_code=False,
     )
     return LocalEngine(policy, LocalSettings(generation_tokens=game.policy.decode_tokens))
 

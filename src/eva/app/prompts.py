@@ -45,6 +45,7 @@ def prompt_sets(game: config.Config) -> PromptSets:
     loaded = load_prompts(
         section.source,
         column=section.column or None,
+        keep=section.keep,
         split=section.split or None,
         max_chars=section.max_characters,
         shuffle=HELD_OUT_STREAMS if section.shuffle else None,
@@ -52,8 +53,8 @@ def prompt_sets(game: config.Config) -> PromptSets:
     kinds = kinds_of(section.constraints) if section.constraints else None
     held = game.evaluation.heldout
     wanted = held.prompts if held and game.evaluation.when != "never" else 0
-    measured = loaded.prompts[: wanted * 2]
-    rest = loaded.prompts[wanted * 2 :]
+    taken = wanted * 2 if kinds else wanted  # those after the first get kinds never trained on
+    measured, rest = loaded.prompts[:taken], loaded.prompts[taken:]
     _enough(game, loaded, len(rest))
     streams = Streams(game.seed, 0, "prompts")
     if section.shuffle:

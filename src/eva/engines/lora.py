@@ -71,7 +71,8 @@ def attach(model: PreTrainedModel, settings: LoraSettings) -> LoraConfig:
     model.requires_grad_(False)
     config = settings.config()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
+        # peft draws on the CPU, wherever the model lies; `torch.manual_seed` would reseed GPUs too.
+        torch.default_generator.manual_seed(settings.seed)
         inject_adapter_in_model(config, model, adapter_name=ADAPTER)
     # peft makes its layers in training mode.
     model.train(model.training)

@@ -151,6 +151,7 @@ class Optimiser:
             RunError: it is of other parameters.
         """
         self.reset()
+        fused = bool(self._inner.defaults.get("fused"))
         for full, value in state.items():
             key, _, name = full.partition(".")
             if name not in self.masters:
@@ -160,7 +161,11 @@ class Optimiser:
                 )
             master = self.masters[name]
             whole = value.shape == master.shape
-            self._inner.state[master][key] = fit(value, master) if whole else value.clone()
+            # A fused kernel wants its step count beside the weights, the other loops on the CPU.
+            place = master.device if fused else value.device
+            self._inner.state[master][key] = (
+                fit(value, master) if whole else value.to(place, copy=True)
+            )
 
 
 def _master(parameter: nn.Parameter) -> Tensor:

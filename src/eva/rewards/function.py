@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from eva.errors import ConfigError, RewardError
+from eva.errors import ConfigError, DataError, RewardError
 from eva.rewards.guard import BROKEN_AT, as_score
 from eva.rewards.process import Worker
 from eva.types import Group, Json, Prompt, Response, Score, ScoredGroup
@@ -84,10 +84,15 @@ class FunctionReward:
         """Return the scores of the items, or the one failure of them all."""
         try:
             reply = self._running().ask({"items": items}, seconds=self.seconds * len(items))
+        except DataError as error:
+            return Score(None, cause="raised", detail=str(error))
         except (TimeoutError, ConnectionError) as error:
             self._worker = None
             cause = "timeout" if isinstance(error, TimeoutError) else "raised"
             return Score(None, cause=cause, detail=str(error))
+        except BaseException:  # an interrupt has closed the worker: a later call needs another
+            self._worker = None
+            raise
         if "raised" in reply:
             return Score(None, cause="raised", detail=reply["raised"])
         values = reply["values"]

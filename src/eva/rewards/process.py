@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import IO
 
-from eva.errors import ConfigError
+from eva.errors import ConfigError, DataError
 from eva.types import Json
 
 log = logging.getLogger(__name__)
@@ -62,16 +62,21 @@ class Worker:
         """Whether the function takes all responses of a prompt at once."""
 
     def ask(self, request: Mapping[str, Json], *, seconds: float) -> Mapping[str, Json]:
-        """Send a request and return the reply; after an exception the worker is closed.
+        """Send a request and return the reply; after any exception but the first it is closed.
 
         Raises:
+            DataError: the request cannot be said in JSON; nothing was sent.
             TimeoutError: there was no reply in time.
             ConnectionError: there will be none: it crashed, or ended itself.
         """
+        try:
+            line = json.dumps(request).encode() + b"\n"
+        except (TypeError, ValueError, RecursionError) as error:
+            raise DataError(f"cannot be handed to the function as JSON: {error}") from error
         deadline = time.monotonic() + seconds
         try:
             self._link.settimeout(seconds)
-            self._link.sendall(json.dumps(request).encode() + b"\n")
+            self._link.sendall(line)
             reply = b""
             while not reply.endswith(b"\n"):
                 self._link.settimeout(max(deadline - time.monotonic(), 1e-3))
