@@ -45,8 +45,8 @@ print(config.answers.n)  # 6
 - `preset = "paper"` lays the published choices under the file's keys ([offline.md](offline.md)).
 - A table with a `name` is a part that is picked by it; its other keys are the part's settings.
 - `objective = "dpo"` is short for `objective = { name = "dpo" }`.
-- A path that exists beside the config file is taken from there, else from where the command runs; it
-  is kept as an absolute one, so that `eva resume` works from anywhere.
+- A path that exists beside the config file is taken from there, else from where the command runs;
+  it is kept as an absolute one, so that `eva resume` works from anywhere.
 - Unknown keys and names are refused, with the nearest right one; all faults come in one message.
 
 What follows is made from the code by `docs/make_pages.py`.

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from eva.app import play, templates
@@ -69,10 +69,12 @@ def print_comparisons(console: Console, found: Mapping[str, Mapping[str, Json]])
         header, *rows = table({"differences": sorted_out(comparison["differences"]).main})
         shown = Table(title=f"{name}: before and after", title_justify="left", box=None)
         for column in header:
-            shown.add_column(column, justify="left" if column in {"metric", "verdict"} else "right")
+            side: JustifyMethod = "left" if column in {"metric", "verdict"} else "right"
+            shown.add_column(column, justify=side, no_wrap=True)
         for row in rows:
             shown.add_row(*row)
-        console.print(shown)
+        # where there is no terminal, 80 columns are assumed, which is too few for a row
+        console.print(shown, width=max(console.width, 110), crop=False)
 
 
 def _packaged(value: Json) -> set[str]:
