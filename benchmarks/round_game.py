@@ -219,6 +219,7 @@ def eva_round(
         journal = folder.journal()
         # the first round is taken as played: it had these prompts, and left the first policy
         human = game.human[: setup.prompts]
+        journal.checkpoints(Stage(1, "solver/train")).commit(0, parts.engine.save, final=True)
         journal.once(Stage(1, "record"), lambda: {"prompts": [prompt.id for prompt in human]})
         clock.seconds.clear()
         with clock.at("round"), profiler or nullcontext():
