@@ -66,3 +66,11 @@ def test_it_ends_with_where_things_are(tmp_path, monkeypatch, capsys, mode):
     shown = capsys.readouterr().out
     for words in ("report.html", "eva show", "eva export", "eva new"):
         assert words in shown
+
+
+def test_peak_memory_is_in_gigabytes():
+    before = quickstart.peak_memory()
+    block = bytearray(300_000_000)
+    block[::4096] = bytes(len(block[::4096]))
+    assert 0.05 < before < 100
+    assert quickstart.peak_memory() >= max(before, 0.3)

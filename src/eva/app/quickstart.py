@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,10 +44,16 @@ def quickstart(out: Path, *, mode: Mode = "live") -> None:
         f"  report          {page}\n"
         "  eva new NAME    a config of your own to start from\n"
         f"  eva run {source} rounds=4 --out runs/longer\n\n"
-        f"{minutes:.1f} minutes.",
+        f"{minutes:.1f} minutes, {peak_memory():.1f} GB at the peak.",
         highlight=False,
         soft_wrap=True,
     )
+
+
+def peak_memory() -> float:
+    """Return the most memory that this process has held, in GB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 def print_outcome(console: Console, run: Path) -> None:
