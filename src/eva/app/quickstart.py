@@ -73,16 +73,19 @@ def print_outcome(console: Console, run: Path) -> None:
 
 def print_comparisons(console: Console, found: Mapping[str, Mapping[str, Json]]) -> None:
     """Print the main differences of before and after, a table per evaluator; the report has all."""
+    # where there is no terminal, 80 columns are assumed, which is too few for a row
+    wide = console
+    if not console.is_terminal:
+        wide = Console(file=console.file, width=110, quiet=console.quiet)
     for name, comparison in found.items():
         header, *rows = table({"differences": sorted_out(comparison["differences"]).main})
         shown = Table(title=f"{name}: before and after", title_justify="left", box=None)
         for column in header:
             side: JustifyMethod = "left" if column in {"metric", "verdict"} else "right"
-            shown.add_column(column, justify=side, no_wrap=True)
+            shown.add_column(column, justify=side, no_wrap=column == "metric")
         for row in rows:
             shown.add_row(*row)
-        # where there is no terminal, 80 columns are assumed, which is too few for a row
-        console.print(shown, width=max(console.width, 110), crop=False)
+        wide.print(shown)
 
 
 def _packaged(value: Json) -> set[str]:
