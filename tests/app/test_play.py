@@ -153,12 +153,14 @@ def test_a_second_process_is_refused(unbroken, tmp_path):
         ("prompts.column=promt", DataError, "did you mean 'prompt'"),
         ("policy.model=/no/such/folder", ConfigError, "/no/such/folder"),
         ("policy.device=cuda:77", ConfigError, "cuda"),
+        ("answers.max_tokens=100000", ConfigError, "answers.max_tokens = 100000"),
+        ("policy.lora={targets=['nope']}", ConfigError, "nope"),
     ],
 )
 def test_bad_input_is_named_before_anything_is_played(override, error, says, tmp_path):
     with pytest.raises(error, match=says):
         play.run(load_config(SMOKE, [override]), tmp_path / "run")
-    assert not (tmp_path / "run" / "rounds").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_bad_prompts_are_set_aside_and_listed(tmp_path):

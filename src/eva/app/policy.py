@@ -83,6 +83,11 @@ def local_engine(game: config.Config, *, ranks: Ranks | None = None) -> LocalEng
         dtype=master,
         trust_remote_code=section.trust_remote_code,
     )
+    if policy.context and game.answers.max_tokens > policy.context:
+        raise ConfigError(
+            f"answers.max_tokens = {game.answers.max_tokens}, and {section.model} takes "
+            f"{policy.context} tokens of prompt and answer together: lower it"
+        )
     lora = section.lora
     settings = LocalSettings(
         micro_batch_tokens=section.train_tokens,
