@@ -171,8 +171,8 @@ def test_odd_examples_are_refused():
 def test_references_and_columns_become_tensors():
     like = torch.zeros(1, dtype=torch.float64)
     examples = [
-        Example("a", (1,), ((1, 2), (3,)), {"w": 0.1}, ((-1.0, -2.0), (-3.0,))),
-        Example("b", (1,), ((4,), ()), {"w": 0.2}, ((-4.0,), ())),
+        Example("a", (1,), ((1, 2), (3,)), {"w": 0.1}, reference=((-1.0, -2.0), (-3.0,))),
+        Example("b", (1,), ((4,), ()), {"w": 0.2}, reference=((-4.0,), ())),
     ]
     first, second = references_of(examples, like)
     assert (first.values.tolist(), first.lengths) == ([-1.0, -2.0, -4.0], (2, 1))
@@ -184,11 +184,38 @@ def test_references_and_columns_become_tensors():
 def test_references_and_columns_must_fit():
     like = torch.zeros(1)
     bare = Example("bare", (1,), ((1, 2),))
-    full = Example("full", (1,), ((1, 2),), {"w": 1.0}, ((-1.0, -1.0),))
-    short = Example("short", (1,), ((1, 2),), {}, ((-1.0,),))
+    full = Example("full", (1,), ((1, 2),), {"w": 1.0}, reference=((-1.0, -1.0),))
+    short = Example("short", (1,), ((1, 2),), reference=((-1.0,),))
     with pytest.raises(SolverError, match="prompt bare: reference log-probs of lengths None"):
         references_of([full, bare], like)
     with pytest.raises(SolverError, match=r"prompt short: reference log-probs of lengths \[1\]"):
         references_of([short], like)
     with pytest.raises(SolverError, match="prompt full: columns"):
         columns_of([bare, full], like)
+
+
+def test_per_token_columns_become_ragged():
+    like = torch.zeros(1, dtype=torch.float64)
+    examples = [
+        Example("a", (1,), ((1, 2), (3,)), {"w": 0.1}, tokens={"old": (-1.0, -2.0)}),
+        Example("b", (1,), ((4,), ()), {"w": 0.2}, tokens={"old": (-4.0,)}),
+    ]
+    columns = columns_of(examples, like)
+    assert columns["w"].tolist() == [0.1, 0.2]
+    assert columns["old"].values.tolist() == [-1.0, -2.0, -4.0]
+    assert columns["old"].values.dtype == torch.float64
+    assert columns["old"].lengths == (2, 1)
+
+
+def test_per_token_columns_must_fit():
+    like = torch.zeros(1)
+    bare = Example("bare", (1,), ((1, 2),))
+    full = Example("full", (1,), ((1, 2),), tokens={"old": (-1.0, -1.0)})
+    short = Example("short", (1,), ((1, 2),), tokens={"old": (-1.0,)})
+    twice = Example("twice", (1,), ((1, 2),), {"old": 1.0}, tokens={"old": (-1.0, -1.0)})
+    with pytest.raises(SolverError, match=r"prompt full: tokens \['old'\], where others .* \[\]"):
+        columns_of([bare, full], like)
+    with pytest.raises(SolverError, match="prompt short: 1 numbers 'old' for the 2 tokens"):
+        columns_of([full, short], like)
+    with pytest.raises(SolverError, match=r"prompt twice: \['old'\] are columns and tokens"):
+        columns_of([twice], like)

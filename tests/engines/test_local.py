@@ -62,7 +62,7 @@ def pairs(engine, weight=1.0):
         Example(g.prompt.id, g.prompt_ids, tuple(r.token_ids for r in g.responses)) for g in groups
     ]
     return [
-        Example(e.prompt_id, e.prompt_ids, e.completions, {"weight": weight}, reference)
+        replace(e, columns={"weight": weight}, reference=reference)
         for e, reference in zip(bare, engine.logprobs(bare), strict=True)
     ]
 
@@ -115,6 +115,21 @@ def test_the_base_is_what_the_engine_was_made_with_and_no_other(engine, lora):
     assert local.logprobs(examples, base=True) == at_first
     assert local.logprobs(examples) != at_first
     assert same(weights(local), before)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_kept_base_is_loaded_once(engine, monkeypatch, keep):
+    local = engine(keep_base=keep)
+    examples = pairs(local)
+    at_first = local.logprobs(examples)
+    loads = []
+    reload = LocalEngine._reload
+    monkeypatch.setattr(LocalEngine, "_reload", lambda self: loads.append(1) or reload(self))
+    for _ in range(3):
+        local.forward_backward(examples, dpo, 1.0)
+        local.step(1e-1, None)
+        assert local.logprobs(examples, base=True) == at_first
+    assert len(loads) == (1 if keep else 3)
 
 
 def trace(model):

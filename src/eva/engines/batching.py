@@ -172,20 +172,25 @@ def references_of(examples: Sequence[Example], like: Tensor) -> tuple[Ragged, ..
     )
 
 
-def columns_of(examples: Sequence[Example], like: Tensor) -> dict[str, Tensor]:
-    """Return the examples' columns as tensors, (B,) each, in the type of `like`.
+def columns_of(examples: Sequence[Example], like: Tensor) -> dict[str, Tensor | Ragged]:
+    """Return the examples' columns as tensors, (B,), and their tokens as `Ragged`, by name.
+
+    All are in the type of `like`.
 
     Raises:
-        SolverError: examples have different columns.
+        SolverError: examples have different columns, or tokens not aligned with the completion.
     """
-    names = examples[0].columns.keys()
+    first = examples[0]
     for example in examples:
-        if example.columns.keys() != names:
-            raise SolverError(
-                f"prompt {example.prompt_id}: columns {sorted(example.columns)}, where others of "
-                f"its batch have {sorted(names)}"
-            )
-    return {name: like.new_tensor([e.columns[name] for e in examples]) for name in names}
+        _check_columns(example, first)
+    columns: dict[str, Tensor | Ragged] = {
+        name: like.new_tensor([e.columns[name] for e in examples]) for name in first.columns
+    }
+    for name in first.tokens:
+        rows = [example.tokens[name] for example in examples]
+        flat = like.new_tensor([value for row in rows for value in row])
+        columns[name] = Ragged(flat, tuple(map(len, rows)))
+    return columns
 
 
 def per_example(slots: Sequence[Ragged]) -> list[tuple[tuple[float, ...], ...]]:
@@ -296,4 +301,23 @@ def _check(examples: Sequence[Example]) -> None:
             raise SolverError(
                 f"prompt {example.prompt_id}: {len(example.completions)} completions, where "
                 f"others of its batch have {len(examples[0].completions)}; train them apart"
+            )
+
+
+def _check_columns(example: Example, first: Example) -> None:
+    where = f"prompt {example.prompt_id}"
+    for kind in ("columns", "tokens"):
+        got, want = getattr(example, kind).keys(), getattr(first, kind).keys()
+        if got != want:
+            raise SolverError(
+                f"{where}: {kind} {sorted(got)}, where others of its batch have {sorted(want)}"
+            )
+    if twice := example.columns.keys() & example.tokens.keys():
+        raise SolverError(f"{where}: {sorted(twice)} are columns and tokens; rename one of each")
+    length = len(example.completions[0])
+    for name, values in example.tokens.items():
+        if len(values) != length:
+            raise SolverError(
+                f"{where}: {len(values)} numbers {name!r} for the {length} tokens of its first "
+                "completion; compute them anew for the examples as they are"
             )

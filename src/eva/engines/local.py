@@ -68,6 +68,9 @@ class LocalSettings:
     lora: LoraSettings | None = None
     """None trains all weights."""
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    keep_base: bool = False
+    """Keep the copy of the first weights that `logprobs(base=True)` loads where all weights train:
+    for training that asks at every update, at the price of a second model in memory."""
 
 
 class LocalEngine:
@@ -101,7 +104,7 @@ class LocalEngine:
         # An adapter starts from random numbers, which no file holds; it is small enough to keep.
         self._initial = self._whole(self._trained) if self._adapter else {}
         self._optimiser = Optimiser(self._trained, settings.optimiser)
-        # Copies made on demand, and dropped as soon as training goes on.
+        # Copies made on demand, and dropped as soon as training goes on; see `_forget`.
         self._sampling: Policy | None = None
         self._base: Scorer | None = None
         self._history = History(policy.source)
@@ -156,7 +159,7 @@ class LocalEngine:
 
         They are the current policy's, or with `base` those of the weights the engine was made with:
         the disabled adapter, or, where all weights train, a copy loaded for it, which stays until
-        training goes on.
+        training goes on (`LocalSettings.keep_base`: for good).
         """
         found: dict[int, tuple[tuple[float, ...], ...]] = {}
         with torch.no_grad(), self._weights(base) as scorer:
@@ -178,7 +181,7 @@ class LocalEngine:
         Raises:
             SolverError: the loss or the gradient is not finite; the gradient is cleared then.
         """
-        self._sampling = self._base = None
+        self._forget()
         sums: dict[str, Tensor] = {}
         with recomputing(self._blocks):
             for part, counts in self._plan(examples):
@@ -205,7 +208,7 @@ class LocalEngine:
         Raises:
             SolverError: there is no gradient, or it is not finite.
         """
-        self._sampling = self._base = None
+        self._forget()
         self.ranks.sum_gradients(self._trained.values())
         norm = self._optimiser.step(lr, clip)
         self._history = self._history.stepped(lr)
@@ -270,6 +273,12 @@ class LocalEngine:
                 self._base = self._place(scorer)
             yield self._base
 
+    def _forget(self) -> None:
+        """Drop copies that training makes stale, or that it needs the memory of."""
+        self._sampling = None
+        if not self.settings.keep_base:
+            self._base = None
+
     # ── saving and loading ────────────────────────────────────────────────────────────────────
 
     def save(self, folder: Path, *, optimiser: bool = False) -> None:
@@ -308,7 +317,7 @@ class LocalEngine:
         self._optimiser.clear()
         self._optimiser.publish()
         self._optimiser.restore(moments, fit)
-        self._sampling = self._base = None
+        self._forget()
         fresh = History(self.policy.source)
         self._history = fresh if folder is None else History.of(checkpoint.read_record(folder))
 

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 Slots: TypeAlias = tuple[Ragged, ...]
 """One `Ragged` per completion of the examples: (chosen, rejected)."""
+Columns: TypeAlias = "Mapping[str, Tensor | Ragged]"
+"""The examples' columns, (B,) each, and their per-token numbers."""
 Reduction: TypeAlias = Literal["sum", "mean"]
 
 
-def dpo(
-    policy: Slots, reference: Slots | None, columns: Mapping[str, Tensor], *, beta: float = 0.05
-) -> Loss:
+def dpo(policy: Slots, reference: Slots | None, columns: Columns, *, beta: float = 0.05) -> Loss:
     """-log sigmoid(beta (D_w - D_l)): direct preference optimisation (arXiv:2305.18290, eq. 7)."""
     chosen, rejected = (beta * sums(ratio) for ratio in _log_ratios(policy, reference))
     return Loss(-log_sigmoid(chosen - rejected), _metrics(policy, chosen, rejected))
@@ -44,7 +44,7 @@ def dpo(
 def ipo(
     policy: Slots,
     reference: Slots | None,
-    columns: Mapping[str, Tensor],
+    columns: Columns,
     *,
     beta: float = 0.6,
     reduction: Reduction = "sum",
@@ -61,7 +61,7 @@ def ipo(
 
 
 def sppo_soft(
-    policy: Slots, reference: Slots | None, columns: Mapping[str, Tensor], *, beta: float = 0.001
+    policy: Slots, reference: Slots | None, columns: Columns, *, beta: float = 0.001
 ) -> Loss:
     """1/2 [(D_w - (P_w - 1/2)/beta)^2 + (D_l - (P_l - 1/2)/beta)^2] (arXiv:2405.00675).
 
@@ -73,7 +73,7 @@ def sppo_soft(
 
 
 def sppo_hard(
-    policy: Slots, reference: Slots | None, columns: Mapping[str, Tensor], *, beta: float = 0.001
+    policy: Slots, reference: Slots | None, columns: Columns, *, beta: float = 0.001
 ) -> Loss:
     """SPPO with win probabilities 1 and 0: 1/2 [(D_w - 1/(2 beta))^2 + (D_l + 1/(2 beta))^2]."""
     return _self_play(policy, reference, wins=(1.0, 0.0), beta=beta)
@@ -82,7 +82,7 @@ def sppo_hard(
 def simpo(
     policy: Slots,
     reference: Slots | None,
-    columns: Mapping[str, Tensor],
+    columns: Columns,
     *,
     beta: float = 10.0,
     gamma: float = 5.0,
@@ -98,7 +98,7 @@ def simpo(
 def orpo(
     policy: Slots,
     reference: Slots | None,
-    columns: Mapping[str, Tensor],
+    columns: Columns,
     *,
     coefficient: float = 0.5,
 ) -> Loss:
@@ -116,7 +116,7 @@ def orpo(
 def rpo(
     policy: Slots,
     reference: Slots | None,
-    columns: Mapping[str, Tensor],
+    columns: Columns,
     *,
     beta: float = 0.1,
     alpha: float = 1.0,
@@ -221,14 +221,20 @@ def _log_ratios(policy: Slots, reference: Slots | None) -> tuple[Ragged, Ragged]
     )
 
 
-def _column(columns: Mapping[str, Tensor], name: str) -> Tensor:
+def _column(columns: Columns, name: str) -> Tensor:
     if name not in columns:
         have = ", ".join(sorted(columns)) or "none"
         raise SolverError(
             f"sppo_soft reads the column {name!r}, and the examples have: {have}; build them with "
             "eva.solver.pairs, or choose sppo_hard"
         )
-    return columns[name]
+    column = columns[name]
+    if isinstance(column, Ragged):
+        raise SolverError(
+            f"sppo_soft reads one {name!r} per example, and got one per token: put it into the "
+            "examples' columns, not their tokens"
+        )
+    return column
 
 
 def _metrics(policy: Slots, chosen: Tensor, rejected: Tensor) -> dict[str, Tensor]:
