@@ -269,9 +269,9 @@ def test_settings_that_cannot_be_are_refused(settings, message):
 
 def test_unknown_algorithms_and_settings_are_refused():
     with pytest.raises(ConfigError, match="did you mean 'grpo'"):
-        make_policy_gradient_learner("grop")
-    with pytest.raises(ConfigError, match="setting of rloo 'levl': did you mean 'level'"):
-        make_policy_gradient_learner("rloo", levl="token")
+        make_policy_gradient_learner("grppo")
+    with pytest.raises(ConfigError, match="setting of rloo 'levels': did you mean 'level'"):
+        make_policy_gradient_learner("rloo", levels="token")
 
 
 # ── on a real, tiny policy ───────────────────────────────────────────────────────────────────

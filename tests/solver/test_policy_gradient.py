@@ -249,7 +249,7 @@ def test_examples_that_lack_something_are_refused(hyper, policy, columns, messag
 @pytest.mark.parametrize(
     ("hyper", "message"),
     [
-        ({"levle": "token"}, "did you mean 'level'"),
+        ({"levels": "token"}, "did you mean 'level'"),
         ({"level": "tokens"}, "did you mean 'token'"),
         ({"reduction": "max"}, "unknown reduction 'max'"),
         ({"correction": "tokn"}, "did you mean 'token'"),
