@@ -21,73 +21,34 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from eva import records
-from eva.errors import RunError, SolverError
-from eva.protocols import Creator, Engine, Evaluator, Journal, RewardModel, Solver
+from eva import records, schedule
+from eva.errors import SolverError
+from eva.protocols import Creator, Journal, Solver
 from eva.rng import Streams
-from eva.types import (
-    Evolution,
-    Example,
-    Group,
-    Json,
-    Prompt,
-    SamplingParams,
-    ScoredGroup,
-    Stage,
-)
+from eva.schedule import answer_and_score, hold_policy
+from eva.types import Evolution, Example, Json, Prompt, ScoredGroup, Stage
 
 __all__ = ["Game", "rounds"]
 
 
-@dataclass(frozen=True)
-class Game:
+@dataclass(frozen=True, kw_only=True)
+class Game(schedule.Game):
     """The parts of a game of offline eva."""
 
-    human: tuple[Prompt, ...]
-    """Human prompts: the first `per_round` are X_1; `new_human` takes the next ones every round."""
-    engine: Engine
-    reward: RewardModel
     solver: Solver
-    answers: SamplingParams
     creator: Creator | None
     """None trains on human prompts only."""
-    evaluators: tuple[Evaluator, ...] = ()
-    per_round: int = 10_000
     source: str = "last"
     """What the creator evolves: `last`, `human` or `population`."""
     new_human: bool = False
-    seed: int = 42
-    chunk: int = 64
-    """Prompts between two commits."""
+    """Whether every round takes the next `per_round` human prompts."""
     budget: Mapping[int, int] | None = None
     """Generated plus trained tokens by round, cumulative; None plays every prompt once."""
-    evaluate_before: bool = True
-    evaluate_every_round: bool = False
 
 
 def rounds(game: Game, journal: Journal, *, until: int) -> Iterator[Mapping[str, Json]]:
     """Play rounds 1 to `until` and yield their records; committed ones are not played again."""
-    refuse_other_prompts(game, journal)
-    journal.admit(game.human[: game.per_round])
-    if game.evaluators and game.evaluate_before:
-        journal.once(Stage(0, "evaluate"), partial(evaluate, game, journal, 0))
-    history: list[Mapping[str, Json]] = []
-    for t in range(1, until + 1):
-        record = journal.once(Stage(t, "record"), partial(play_round, game, journal, history))
-        history.append(record)
-        if game.evaluators and (t == until or game.evaluate_every_round):
-            journal.once(Stage(t, "evaluate"), partial(evaluate, game, journal, t))
-        yield record
-
-
-def refuse_other_prompts(game: Game, journal: Journal) -> None:
-    """Raise where a resumed run is given other human prompts than it began with."""
-    given = [prompt.id for prompt in game.human]
-    if journal.once(Stage(0, "prompts"), lambda: given) != given:
-        raise RunError(
-            "the human prompts are not those that the run began with: their source has changed; "
-            "restore it, or begin a new run"
-        )
+    return schedule.rounds(game, journal, until=until, play=partial(play_round, game, journal))
 
 
 def play_round(
@@ -193,30 +154,6 @@ def answers_within(
     return scored
 
 
-def answer_and_score(
-    game: Game, journal: Journal, stage: Stage, *, prompts: Sequence[Prompt], draws: str = ""
-) -> list[ScoredGroup]:
-    """Let the current policy answer the prompts n times each, then the reward score the answers.
-
-    `draws` names the random streams, by default after the stage.
-    """
-    streams = Streams(game.seed, stage.round, draws or f"{stage.name}/answer")
-    groups = journal.map(
-        Stage(stage.round, f"{stage.name}/answer"),
-        prompts,
-        lambda chunk: game.engine.sample(chunk, game.answers, streams),
-        rows=Group,
-        chunk=game.chunk,
-    )
-    return journal.map(
-        Stage(stage.round, f"{stage.name}/score"),
-        groups,
-        game.reward.score,
-        rows=ScoredGroup,
-        chunk=game.chunk,
-    )
-
-
 def solver_step(
     game: Game, journal: Journal, t: int, *, scored: Sequence[ScoredGroup]
 ) -> Mapping[str, Json]:
@@ -249,27 +186,3 @@ def solver_step(
     streams = Streams(game.seed, t, "solver/train")
     training = solver.train(game.engine, examples, journal, streams)
     return records.of_solver(pairing, training)
-
-
-def hold_policy(game: Game, journal: Journal, t: int, *, optimiser: bool = False) -> None:
-    """Make the engine hold the policy that round t ended with; 0 is the first policy."""
-    latest = journal.checkpoints(Stage(t, "solver/train")).latest() if t else None
-    if t and latest is None:
-        raise RunError(f"round {t}: its policy was never committed: the solver must commit one")
-    game.engine.load(latest[1] if latest else None, optimiser=optimiser and latest is not None)
-
-
-def evaluate(game: Game, journal: Journal, t: int) -> Json:
-    """Measure the policy that round t ended with; every evaluator is committed as it is done."""
-    hold_policy(game, journal, t)
-    metrics: dict[str, float] = {}
-    for evaluator in game.evaluators:
-        # the round of the streams is 0: before and after are answered with the same draws
-        streams = Streams(game.seed, 0, f"evaluate/{evaluator.name}")
-        result = journal.once(
-            Stage(t, f"evaluate/{evaluator.name}"),
-            partial(evaluator.evaluate, game.engine, streams),
-        )
-        metrics |= result["metrics"]
-    journal.log(Stage(t, "evaluate"), metrics)
-    return metrics

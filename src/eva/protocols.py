@@ -29,6 +29,7 @@ from eva.types import (
     SamplingParams,
     ScoredGroup,
     Stage,
+    Step,
 )
 
 if TYPE_CHECKING:
@@ -59,13 +60,14 @@ class Objective(Protocol):
         self,
         policy: tuple[Ragged, ...],
         reference: tuple[Ragged, ...] | None,
-        columns: Mapping[str, Tensor],
+        columns: Mapping[str, Tensor | Ragged],
     ) -> Loss:
         """Return per-example values, (B,).
 
         `policy` and `reference` hold one `Ragged` per completion slot of the examples: (chosen,
-        rejected) for pairs. `columns` holds (B,) tensors. The result for one example must not
-        depend on the others: so it depends neither on micro-batches nor on the engine.
+        rejected) for pairs. `columns` holds tensors of (B,), and the examples' `tokens` as
+        `Ragged`. The result for one example must not depend on the others: so it depends neither
+        on micro-batches nor on the engine.
         """
         ...
 
@@ -259,7 +261,7 @@ class Evaluator(Protocol):
         ...
 
 
-R = TypeVar("R", Group, ScoredGroup, Evolution, Example, Mapping[str, Json])
+R = TypeVar("R", Group, ScoredGroup, Evolution, Example, Step, Mapping[str, Json])
 T = TypeVar("T")
 
 

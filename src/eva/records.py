@@ -12,7 +12,19 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from eva.types import Estimates, Evolution, Ints, Json, Pairing, Prompt, ScoredGroup
+from eva.types import (
+    Arrival,
+    Draw,
+    Estimates,
+    Evolution,
+    Floats,
+    Ints,
+    Json,
+    Pairing,
+    Prompt,
+    ScoredGroup,
+    Step,
+)
 
 
 def of_round(
@@ -42,6 +54,93 @@ def of_round(
     }
 
 
+def of_step(
+    number: int,
+    *,
+    draws: Sequence[Draw],
+    scored: Sequence[ScoredGroup],
+    estimates: Estimates,
+    seeds: Sequence[int],
+    arrivals: Sequence[Arrival],
+) -> Step:
+    """Return the row of a step of online eva."""
+    return Step(
+        number,
+        phase=draws[0].phase,
+        draws=tuple(len(draw.prompts) for draw in draws),
+        replayed=sum(draw.replayed for draw in draws),
+        recycled=sum(draw.recycled for draw in draws),
+        scored=tuple(scored),
+        info=_known(estimates.values),
+        errors=_known(estimates.errors),
+        seeds=tuple(seeds),
+        evolutions=tuple(e for arrival in arrivals for e in arrival.evolutions),
+        worth=tuple(w for arrival in arrivals for w in arrival.worth),
+        delays=tuple(number - a.step for a in arrivals for _ in a.evolutions),
+    )
+
+
+def step_figures(step: Step) -> dict[str, float]:
+    """Return what is logged of a step of online eva."""
+    evolved = of_evolutions(step.evolutions)
+    solver = {f"solver/{name}": value for name, value in of_answers(step.scored).items()}
+    creator = {
+        "info_mean": mean(v for v in step.info if v is not None),
+        "replayed": step.replayed,
+        "recycled": step.recycled,
+        "dropped": sum(step.draws) - len(step.scored),
+        "children": evolved["children"],
+        "refused": evolved["refused"],
+        "delay": mean(step.delays),
+    }
+    named = solver | {f"creator/{name}": value for name, value in creator.items()}
+    return figures(named) | dict(step.figures)
+
+
+def of_steps(t: int, steps: Sequence[Step]) -> dict[str, Json]:
+    """Return the record of a round of online eva; its keys are those of `of_round` where it can."""
+    scored = [group for step in steps for group in step.scored]
+    evolutions = [evolution for step in steps for evolution in step.evolutions]
+    answers, evolved = of_answers(scored), of_evolutions(evolutions)
+    values = [value for step in steps for value in step.info]
+    drawn = [step.info[i] for step in steps for i in step.seeds]
+    last = steps[-1].figures
+    prompts = {group.prompt.id: group.prompt for group in scored}
+    wrote = sum(prompt.evolved for prompt in prompts.values())
+    trained = {
+        "updates": int(sum(step.figures.get("solver/updates", 0) for step in steps)),
+        "trained_tokens": int(sum(step.figures.get("solver/trained_tokens", 0) for step in steps)),
+    }
+    spent = {
+        "creator": 0,
+        "rewriter": evolved["rewriter_tokens"],
+        "solver": answers.pop("generated_tokens"),
+        "trained": trained["trained_tokens"],
+    }
+    return {
+        "round": t,
+        "steps": len(steps),
+        "prompts": list(prompts),
+        "counts": {"prompts": len(prompts), "evolved": wrote, "human": len(prompts) - wrote},
+        "tokens": spent | {"total": sum(spent.values())},
+        "creator": {
+            "phases": dict(sorted(Counter(step.phase for step in steps).items())),
+            "info_mean": mean(v for v in values if v is not None),
+            "info_drawn_mean": mean(v for v in drawn if v is not None),
+            "info_error_mean": mean(e for step in steps for e in step.errors if e is not None),
+            "without_info": sum(value is None for value in values),
+            "drawn": len(drawn),
+            "replayed": sum(step.replayed for step in steps),
+            "recycled": sum(step.recycled for step in steps),
+            "dropped": sum(sum(step.draws) - len(step.scored) for step in steps),
+            "delay": mean(delay for step in steps for delay in step.delays),
+            **evolved,
+            **{n.removeprefix("creator/"): v for n, v in last.items() if n.startswith("creator/")},
+        },
+        "solver": {**answers, "training": trained},
+    }
+
+
 def tokens(*parts: Mapping[str, Json]) -> int:
     """Return the generated and trained tokens of rounds, and of a creator's step not yet in one."""
     spent = 0
@@ -56,8 +155,8 @@ def of_sample(originals: Sequence[Prompt], info: Estimates, drawn: Ints) -> dict
     """Return the creator's draw as JSON; a value that could not be computed is None."""
     return {
         "ids": [prompt.id for prompt in originals],
-        "values": [None if math.isnan(v) else float(v) for v in info.values],
-        "errors": [None if math.isnan(v) else float(v) for v in info.errors],
+        "values": list(_known(info.values)),
+        "errors": list(_known(info.errors)),
         "drawn": [int(i) for i in drawn],
     }
 
@@ -70,9 +169,6 @@ def of_creator(
     """Return what the creator saw, drew and wrote."""
     values = np.array([v for v in sample["values"] if v is not None], dtype=np.float64)
     drawn = [sample["values"][i] for i in sample["drawn"]]
-    refusals = Counter(r.gate for evolution in evolutions for r in evolution.refusals)
-    children = sum(len(evolution.children) for evolution in evolutions)
-    refused = sum(refusals.values())
     return {
         **of_answers(scored),
         "info_mean": mean(values),
@@ -80,15 +176,28 @@ def of_creator(
         "info_error_mean": mean(v for v in sample["errors"] if v is not None),
         "without_info": sum(v is None for v in sample["values"]),
         "drawn": len(drawn),
+        **of_evolutions(evolutions),
+    }
+
+
+def of_evolutions(evolutions: Sequence[Evolution]) -> dict[str, Json]:
+    """Return what was written and what was refused, by gate and operator."""
+    refusals = Counter(r.gate for evolution in evolutions for r in evolution.refusals)
+    operators = Counter(c.operator for evolution in evolutions for c in evolution.children)
+    children, refused = sum(operators.values()), sum(refusals.values())
+    return {
         "children": children,
         "refused": refused,
         "refusals": dict(sorted(refusals.items())),
         "acceptance": children / (children + refused) if children + refused else None,
-        "operators": dict(
-            sorted(Counter(c.operator for e in evolutions for c in e.children).items())
-        ),
+        "operators": dict(sorted(operators.items())),
         "rewriter_tokens": sum(evolution.generated_tokens for evolution in evolutions),
     }
+
+
+def has_contrast(group: ScoredGroup) -> bool:
+    """Whether two of its answers have different rewards."""
+    return len({reward for reward in group.rewards if reward is not None}) > 1
 
 
 def of_answers(scored: Sequence[ScoredGroup]) -> dict[str, Json]:
@@ -120,6 +229,10 @@ def of_solver(pairing: Pairing, training: Mapping[str, Json]) -> dict[str, Json]
         **pairing.figures,
         "training": dict(training),
     }
+
+
+def _known(values: Floats) -> tuple[float | None, ...]:
+    return tuple(None if math.isnan(value) else float(value) for value in values)
 
 
 def mean(values: Iterable[float]) -> float | None:

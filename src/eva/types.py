@@ -249,6 +249,62 @@ class Evolution:
 
 
 @dataclass(frozen=True, slots=True)
+class Draw:
+    """A batch of prompts of online eva, and where they came from."""
+
+    prompts: tuple[Prompt, ...]
+    phase: str
+    """`warm-up`, `mix-up` or `bootstrap`."""
+    replayed: int
+    """Of them, from the buffer: the last ones."""
+    recycled: int = 0
+    """Of them, human prompts that were taken before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What became of the seeds of one step: in the background, some steps later."""
+
+    step: int
+    """The step whose seeds they were."""
+    evolutions: tuple[Evolution, ...]
+    worth: tuple[float, ...]
+    """Informativeness of each seed at that step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a step of online eva was made of: enough to go through it again."""
+
+    number: int
+    """Counted over the run from 1."""
+    phase: str
+    """`warm-up`, `mix-up` or `bootstrap`."""
+    draws: tuple[int, ...]
+    """Prompts drawn: the batch, then what replaced prompts without contrast."""
+    replayed: int
+    """Of them, from the buffer."""
+    recycled: int
+    """Of them, human prompts that were taken before."""
+    scored: tuple[ScoredGroup, ...]
+    """What was trained on, answered and scored."""
+    info: tuple[float | None, ...]
+    """Informativeness of its prompts, (P,); None where it could not be computed."""
+    errors: tuple[float | None, ...]
+    """Standard errors of it, (P,)."""
+    seeds: tuple[int, ...]
+    """Which of its prompts were evolved, or given to be."""
+    evolutions: tuple[Evolution, ...]
+    """What became of seeds: of its own, or, in the background, of those that arrived in it."""
+    worth: tuple[float, ...]
+    """Informativeness of the seed of each evolution, when it was chosen."""
+    delays: tuple[int, ...]
+    """Steps since then, by evolution."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """What the update and the buffer had to say."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """Names one step of one round: `Stage(2, "creator/answer")`."""
 
@@ -268,6 +324,8 @@ class Example:
     """Numbers that the objective reads: rewards, win probabilities, advantages."""
     reference: tuple[tuple[float, ...], ...] | None = None
     """Per-token log-probs under the reference policy, aligned with `completions`."""
+    tokens: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Per-token numbers of the first completion that the objective reads: `old`, `sampled`."""
 
     @property
     def trained_tokens(self) -> int:

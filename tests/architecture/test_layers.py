@@ -12,15 +12,18 @@ SOURCE = ROOT / "src" / "eva"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 CORE = {"types", "errors", "rng"}
-SEAMS = CORE | {"protocols"}
+SEAMS = CORE | {"protocols", "protocols_online"}
 MAY = {
     "types": set(),
     "errors": set(),
     "rng": set(),
     "protocols": CORE,
+    "protocols_online": CORE | {"protocols"},
     "records": CORE,
     "encoder": CORE,
-    "offline": SEAMS | {"records"},
+    "schedule": SEAMS,
+    "offline": SEAMS | {"records", "schedule"},
+    "online": SEAMS | {"records", "schedule"},
     "constraints": SEAMS,
     "creator": SEAMS | {"constraints"},
     "solver": SEAMS,
@@ -33,13 +36,26 @@ MAY = {
 """Beside its own package."""
 
 MAY |= {"app": set(MAY), "__main__": {"verbs"}}
-MAY |= dict.fromkeys(("views", "planning", "stages"), set(MAY) - {"__main__"})
+MAY |= dict.fromkeys(("views", "planning", "stages", "integrations"), set(MAY) - {"__main__"})
 MAY |= {"verbs": set(MAY)}
 
 VERBS = {"cli", "quickstart", "stage_verbs"}
 """Modules of `app` that users call and nothing imports: a layer of their own, above all others."""
 
-LIGHT = ("types", "errors", "rng", "protocols", "records", "offline", "constraints", "creator")
+LIGHT = (
+    *(
+        "types",
+        "errors",
+        "rng",
+        "protocols",
+        "protocols_online",
+        "records",
+        "schedule",
+        "offline",
+        "online",
+    ),
+    *("constraints", "creator"),
+)
 """What runs where torch is not installed."""
 HEAVY = {"torch", "transformers", "datasets", "peft", "accelerate", "trl", "pyarrow"}
 
@@ -102,7 +118,7 @@ def test_light_layers_never_import_heavy_libraries(path):
 
 def test_importing_eva_costs_numpy_only():
     code = (
-        "import sys, eva, eva.offline, eva.creator.creator, eva.records;"
+        "import sys, eva, eva.offline, eva.online, eva.creator.creator, eva.creator.online;"
         f"print(sorted(set(sys.modules) & {HEAVY | {'scipy', 'pydantic', 'datasketch'}!r}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -108,3 +108,24 @@ def test_a_database_is_not_made_where_one_was_expected(tmp_path):
     with pytest.raises(RunError, match="unable to open"):
         Population(tmp_path / "population.sqlite")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_came_after_a_position_can_be_taken_back(population):
+    a, b, c = (Prompt.of(text) for text in "abc")
+    refusal = Refusal(a.id, "add", "length", "too long", "a a", 1)
+    stage = Stage(1, "creator/evolve")
+    with population.transaction():
+        population.add_prompts([a])
+    position = population.position()
+    assert position["prompts"] == 1
+    assert position["refusals"] == 0
+    with population.transaction():
+        population.add_rows(stage, [Evolution(a.id, (b,), (refusal,))])
+    with population.transaction():
+        population.rewind(position)
+    assert population.prompts() == [a]
+    assert population.table("refusals") == []
+    assert population.position() == position
+    with population.transaction():
+        population.add_prompts([c])
+    assert population.table("prompts", entry=2)[0]["id"] == c.id

@@ -16,13 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from eva.creator.evolving import evolve
+from eva.creator.lineage import ancestors
 from eva.creator.mixing import mix
 from eva.protocols import Evolver, Gate, Informativeness, Population, Sampler
 from eva.rng import Streams
 from eva.types import Estimates, Evolution, Floats, Ints, Prompt
-
-_GENERATIONS = 64
-"""Ancestors that are followed; more generations than any run plays."""
 
 
 @dataclass(frozen=True)
@@ -61,26 +59,18 @@ class EvaCreator:
         """Rewrite each seed `children` times; gates know the whole population."""
         if self.evolver is None:
             return [Evolution(seed.id, (), ()) for seed in seeds]
-        known = {prompt.id: prompt for prompt in population.prompts()}
+        known = population.prompts()
         for gate in self.gates:
-            for prompt in known.values():
+            for prompt in known:
                 gate.remember(prompt)
-
-        def lineage(seed: Prompt) -> list[Prompt]:
-            line: list[Prompt] = []
-            young = [seed]
-            for _ in range(_GENERATIONS):
-                young = [known[p] for prompt in young for p in prompt.parents if p in known]
-                line = [*young, *line]
-            return line
-
+        lines = ancestors(seeds, population)
         return evolve(
             seeds,
             evolver=self.evolver,
             gates=self.gates,
             children=self.children,
             streams=streams,
-            lineage=lineage,
+            lineage=lambda seed: lines[seed.id],
         )
 
     def mix(

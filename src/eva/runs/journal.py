@@ -22,7 +22,7 @@ from eva.runs.ledger import Ledger
 from eva.runs.population import Population
 from eva.runs.tables import Commit
 from eva.runs.tracking import strict
-from eva.types import Evolution, Group, Json, Prompt, ScoredGroup, Stage
+from eva.types import Evolution, Group, Json, Prompt, ScoredGroup, Stage, Step
 
 T = TypeVar("T")
 
@@ -192,6 +192,8 @@ def counts(rows: Sequence[object]) -> Counter[str]:
             rewards = [reward for reward in row.rewards if reward is not None]
             tally["scored"] += len(rewards)
             tally["rewards"] += sum(rewards)  # type: ignore[assignment]
+        if isinstance(row, Step):
+            tally.update(counts([*(s.group for s in row.scored), *row.scored, *row.evolutions]))
     return tally
 
 

@@ -28,6 +28,7 @@ from eva.types import (
     Role,
     Score,
     ScoredGroup,
+    Step,
 )
 
 
@@ -260,6 +261,32 @@ def _build_example(flat: Mapping[str, Any]) -> Example:
     )
 
 
+def _flatten_step(step: Step) -> dict[str, Any]:
+    plain = {name: getattr(step, name) for name in schemas.STEP.names}
+    nested = {
+        "scored": [_flatten_scored(group) for group in step.scored],
+        "evolutions": [_flatten_evolution(evolution) for evolution in step.evolutions],
+        "figures": list(step.figures.items()),
+    }
+    return plain | nested
+
+
+def _build_step(flat: Mapping[str, Any]) -> Step:
+    lists: Mapping[str, Any] = {
+        name: tuple(flat[name]) for name in ("draws", "info", "errors", "seeds", "worth", "delays")
+    }
+    return Step(
+        flat["number"],
+        flat["phase"],
+        replayed=flat["replayed"],
+        recycled=flat["recycled"],
+        **lists,
+        scored=tuple(_build_scored(group) for group in flat["scored"]),
+        evolutions=tuple(_build_evolution(evolution) for evolution in flat["evolutions"]),
+        figures={name: float(value) for name, value in flat.get("figures") or ()},
+    )
+
+
 def _flatten_row(row: Mapping[str, Json]) -> dict[str, Any]:
     name = row.get("id")
     return {"id": name if isinstance(name, str) else None, "json": _text(dict(row))}
@@ -277,5 +304,6 @@ _CODECS: Mapping[type, _Codec] = {
     ScoredGroup: _Codec("ScoredGroup", schemas.SCORED_GROUP, _flatten_scored, _build_scored),
     Evolution: _Codec("Evolution", schemas.EVOLUTION, _flatten_evolution, _build_evolution),
     Example: _Codec("Example", schemas.EXAMPLE, _flatten_example, _build_example),
+    Step: _Codec("Step", schemas.STEP, _flatten_step, _build_step),
     Mapping: _Codec("Mapping", schemas.ROW, _flatten_row, _build_row),
 }

@@ -20,7 +20,7 @@ from eva.errors import RunError
 from eva.runs import tables
 from eva.runs.durable import is_full
 from eva.runs.tables import Commit, Logged
-from eva.types import Evolution, Json, Prompt, ScoredGroup, Stage
+from eva.types import Evolution, Json, Prompt, ScoredGroup, Stage, Step
 
 _REMEDY = (
     "put back a copy of it, or start a new run from the newest rounds/*/policy; "
@@ -112,6 +112,11 @@ class Population:
                 self.add_prompts(row.children)
                 for refusal in row.refusals:
                     self._insert("refusals", asdict(refusal) | {"stage": stage.name})
+            elif isinstance(row, Step):
+                self.add_rows(stage, [*row.scored, *row.evolutions])
+                ids = [group.prompt.id for group in row.scored]
+                estimates = {"ids": ids, "values": row.info, "errors": row.errors}
+                self.add_informativeness(stage.round, estimates | {"drawn": row.seeds})
 
     def add_informativeness(self, round: int, estimates: Mapping[str, Sequence[Any]]) -> None:
         """Add a round's estimates: `ids`, `values`, `errors`, (P,); `drawn`, indices in order."""
@@ -146,6 +151,16 @@ class Population:
         self._db.execute(
             "UPDATE commits SET result = 'null' WHERE kind = 'policy' AND round < ?", (before,)
         )
+
+    def position(self) -> dict[str, int]:
+        """Return how far each table has grown, for `rewind`."""
+        sql = "SELECT coalesce(max(rowid), 0) FROM {}"
+        return {table: int(self._query(sql.format(table))[0][0]) for table in tables.TABLES}
+
+    def rewind(self, position: Mapping[str, int]) -> None:
+        """Take back every row that came after a position, in the transaction that is open."""
+        for table, last in position.items():
+            self._db.execute(f"DELETE FROM {table} WHERE rowid > ?", (last,))
 
     def prompts(self, ids: Sequence[str] | None = None) -> list[Prompt]:
         """Return prompts by id, or all in order of entry.

@@ -95,6 +95,23 @@ EXAMPLE = pa.schema(
         _optional("reference", _list(_list(REAL))),
     ]
 )
+STEP = pa.schema(
+    [
+        _required("number", INT),
+        _required("phase", TEXT),
+        _required("draws", _list(INT)),
+        _required("replayed", INT),
+        _required("recycled", INT),
+        _required("scored", _list(pa.struct(list(SCORED_GROUP)))),
+        _required("info", pa.list_(REAL)),
+        _required("errors", pa.list_(REAL)),
+        _required("seeds", _list(INT)),
+        _required("evolutions", _list(pa.struct(list(EVOLUTION)))),
+        _required("worth", _list(REAL)),
+        _required("delays", _list(INT)),
+        _optional("figures", NUMBERS),
+    ]
+)
 ROW = pa.schema([_optional("id", TEXT), _required("json", TEXT)])
 
 _MUST_BE_THERE = frozenset({"reward"})
