@@ -21,14 +21,14 @@ Departures from the paper, and what it leaves open
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from eva import records, schedule
 from eva.errors import RunError
-from eva.protocols import Journal
+from eva.protocols import Journal, Progress
 from eva.protocols_online import Learner, OnlineCreator, Pace
 from eva.rng import Streams
 from eva.schedule import TRAINING, Record
@@ -58,6 +58,8 @@ class Game(schedule.Game):
     """Steps between two commits."""
     checkpoint_every: int = 50
     """Steps between two checkpoints of policy and buffer."""
+    progress: Progress | None = None
+    """Hears of every step, also of those not committed yet."""
 
 
 def rounds(game: Game, journal: Journal, *, until: int) -> Iterator[Record]:
@@ -90,6 +92,8 @@ class Player:
         self._next: int | None = None
         self._kept = 0
         self._fresh: dict[str, Prompt] = {}
+        self._tokens = 0
+        self._refused = 0.0
 
     def play(self, numbers: Sequence[int]) -> list[Step]:
         """Play steps that are committed together; those before them are committed."""
@@ -139,8 +143,19 @@ class Player:
         update = {f"solver/{name}": value for name, value in learned.items()}
         step = replace(step, figures=update | game.creator.figures(step=number))
         place = number - self.numbers.start + 1
-        self.journal.log(Stage(self.t, TRAINING), records.step_figures(step), step=place)
+        figures = records.step_figures(step)
+        self.journal.log(Stage(self.t, TRAINING), figures, step=place)
+        self._tell(place, step, figures)
         return step
+
+    def _tell(self, place: int, step: Step, figures: Mapping[str, float]) -> None:
+        self._tokens += sum(group.group.generated_tokens for group in step.scored)
+        self._refused += figures["creator/refused"]
+        if self.game.progress is None:
+            return
+        shown = {"reward": "solver/reward_mean", "info": "creator/info_mean"}
+        known = {name: figures[path] for name, path in shown.items() if path in figures}
+        self.game.progress.advance(place, tokens=self._tokens, refused=self._refused, **known)
 
     def _batch(self, number: int) -> tuple[list[Draw], list[ScoredGroup]]:
         """Draw, answer and score; with refills, draw again for prompts without contrast."""

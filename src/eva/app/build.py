@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from eva.app import config, config_parts
+from eva import offline, online
+from eva.app import build_online, config, config_parts
 from eva.app.budget import budget_of
 from eva.app.evaluators import evaluators, measured_texts
 from eva.app.launch import launched
@@ -22,8 +23,8 @@ from eva.creator.operators import operator_set
 from eva.creator.rewriting import Rewriter
 from eva.creator.rules import RuleEvolver, Rules
 from eva.creator.sampling import SAMPLERS, rank, stratified
-from eva.offline import Game
 from eva.protocols import Creator, Evolver, Gate, Generator, Progress, RewardModel, Sampler
+from eva.protocols_online import Learner, OnlineCreator
 from eva.solver.fitting import FitSettings
 from eva.solver.objectives import make_objective
 from eva.solver.pairs import PairSettings
@@ -65,6 +66,16 @@ class Parts:
         if self.config.run.processes == 1 or self.folder is None:
             return made
         return launched(made, self.config, self.folder)
+
+    @cached_property
+    def learner(self) -> Learner:
+        """What trains the policy, step by step: online."""
+        return build_online.learner(self.config)
+
+    @property
+    def trainer(self) -> PairSolver | Learner:
+        """What trains the policy in the config's schedule."""
+        return self.solver if self.config.schedule == "offline" else self.learner
 
     @cached_property
     def reward(self) -> RewardModel:
@@ -127,30 +138,57 @@ class Parts:
             return Duplicate(threshold=gate.similarity)
         return EvalOverlap(measured_texts(self.config, self.prompts), n=gate.ngram)
 
-    def game(self) -> Game:
+    def online_creator(self) -> OnlineCreator:
+        """Return the creator of the online schedule, its buffer empty."""
+        section = self.config.creator
+        return build_online.buffer_creator(
+            self.config,
+            self.prompts.human[: self.config.prompts.per_round],
+            informativeness=informativeness(
+                section.informativeness, comparable=section.normalise_n
+            ),
+            sampler=sampler(section.sampler),
+            evolver=self._evolver() if section.name == "eva" else None,
+            gates=tuple(self._gate(gate) for gate in section.gates),
+        )
+
+    def game(self) -> offline.Game | online.Game:
         """Return the game, everything loaded."""
         game, answers = self.config, self.config.answers
-        sets = self.prompts
-        budget = budget_of(game)
-        measured = evaluators(game, sets, self.progress)
-        return Game(
-            human=sets.human,
-            engine=self.engine,
-            reward=self.reward,
-            solver=self.solver,
-            creator=self.creator(),
-            answers=SamplingParams(
+        shared: dict[str, Any] = {
+            "human": self.prompts.human,
+            "engine": self.engine,
+            "reward": self.reward,
+            "answers": SamplingParams(
                 answers.n, answers.temperature, answers.top_p, answers.max_tokens
             ),
-            evaluators=measured,
-            per_round=game.prompts.per_round,
-            source=game.creator.source,
-            new_human=game.creator.name == "new_human",
-            seed=game.seed,
-            chunk=game.run.chunk,
-            budget=budget,
-            evaluate_before=game.evaluation.when != "after",
-            evaluate_every_round=game.evaluation.when == "rounds",
+            "evaluators": evaluators(game, self.prompts, self.progress),
+            "per_round": game.prompts.per_round,
+            "seed": game.seed,
+            "chunk": game.run.chunk,
+            "evaluate_before": game.evaluation.when != "after",
+            "evaluate_every_round": game.evaluation.when == "rounds",
+        }
+        if game.schedule == "offline":
+            return offline.Game(
+                solver=self.solver,
+                creator=self.creator(),
+                source=game.creator.source,
+                new_human=game.creator.name == "new_human",
+                budget=budget_of(game),
+                **shared,
+            )
+        return online.Game(
+            learner=self.learner,
+            creator=self.online_creator(),
+            pace=build_online.pace(game),
+            steps=game.online.steps,
+            total=game.rounds * game.online.steps,
+            refills=game.online.refills,
+            commit_every=max(1, game.run.chunk // game.online.batch),
+            checkpoint_every=game.run.checkpoint_every,
+            progress=self.progress,
+            **shared,
         )
 
 

@@ -9,11 +9,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from eva.app.config_online import Oaif, Online, PolicyGradient, misfits
 from eva.app.config_parts import (
     Evolver,
     Gate,
     InstructEvolver,
-    Objective,
+    OfflineObjective,
     Operator,
     Pairs,
     Reward,
@@ -26,6 +27,7 @@ from eva.app.config_parts import (
 __all__ = ["Config"]
 
 Positive = Annotated[int, Field(gt=0)]
+Objective = Annotated[OfflineObjective | PolicyGradient | Oaif, Field(discriminator="name")]
 
 
 class Lora(Section):
@@ -112,7 +114,7 @@ class Creator(Section):
     name: Literal["eva", "static", "new_human"] = "eva"
     """`static` plays the first human prompts again, `new_human` takes fresh ones every round."""
     informativeness: str = "a_min"
-    """Paper, offline: a_min (best minus worst reward)."""
+    """Paper: offline a_min (best minus worst reward), online a_avg (best minus mean)."""
     normalise_n: bool = False
     """Divide range metrics by d2(n), for groups with different numbers of scored responses."""
     fraction: Share = 0.25
@@ -225,6 +227,8 @@ class Config(BaseModel):
 
     preset: Literal["", "paper"] = ""
     """Published choices under the config's own keys; see `eva.app.presets`."""
+    schedule: Literal["offline", "online"] = "offline"
+    """Whether prompts evolve round by round, or batch by batch; `online` has defaults of its own."""
     seed: Annotated[int, Field(ge=0)] = 42
     rounds: Positive = 2
     policy: Policy
@@ -232,10 +236,18 @@ class Config(BaseModel):
     answers: Answers = Answers()
     reward: Reward
     creator: Creator = Creator()
+    online: Online = Online()
     solver: Solver
     evaluation: Evaluation = Evaluation()
     budget: Budget = Budget()
     run: Run = Run()
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> Config:
+        faults = list(misfits(self))
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Config:
@@ -247,7 +259,8 @@ class Config(BaseModel):
                 "creator.evolver 'rules' changes constraints: set [prompts.constraints], "
                 "or take creator.evolver 'evol_instruct'"
             )
-        if evolver.name == "none" and self.creator.name == "eva" and self.creator.source == "last":
+        shrinks = self.schedule == "offline" and self.creator.source == "last"
+        if evolver.name == "none" and self.creator.name == "eva" and shrinks:
             raise ValueError(
                 "creator.evolver 'none' trains on the drawn share of the prompts, so with source "
                 "'last' the prompts get fewer every round: set creator.source = 'human'"

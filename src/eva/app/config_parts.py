@@ -140,7 +140,7 @@ class Rpo(Section):
     alpha: Annotated[float, Field(ge=0)] = 1.0
 
 
-Objective: TypeAlias = Annotated[Dpo | Ipo | Sppo | Simpo | Orpo | Rpo, Field(discriminator="name")]
+OfflineObjective: TypeAlias = Dpo | Ipo | Sppo | Simpo | Orpo | Rpo
 
 
 class Pairs(Section):

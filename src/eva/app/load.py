@@ -48,7 +48,10 @@ def parse_config(data: dict[str, Any], *, where: str = "config") -> Config:
         ConfigError: as `load_config`.
     """
     data = _with_names(data)
-    if data.get("preset") == "paper":
+    published = data.get("preset") == "paper"
+    if data.get("schedule") == "online":
+        data = presets.under(presets.paper_online() if published else presets.ONLINE, data)
+    elif published:
         data = presets.under(presets.paper(_objective(data)), data)
     try:
         return Config.model_validate(data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eva import offline
+from eva import offline, online
 from eva.app.build import Parts
 from eva.app.config import Config
 from eva.app.load import parse_config
@@ -32,7 +32,7 @@ def run(config: Config, out: Path | str, *, mode: Mode = "quiet") -> Path:
     _quieten()
     parts = Parts(config, progress=watcher(mode), folder=path)
     # what can be wrong with the input is found before the folder is made
-    _ = parts.prompts, parts.solver, parts.reward, parts.engine
+    _ = parts.prompts, parts.trainer, parts.reward, parts.engine
     with RunFolder.create(path, played) as folder:
         _play(folder, parts, config)
         return folder.path
@@ -63,7 +63,12 @@ def _play(folder: RunFolder, parts: Parts, config: Config) -> None:
     loaded = parts.prompts.loaded
     journal.set_aside(loaded.source, [(row.place, row.reason) for row in loaded.set_aside])
     try:
-        for _ in offline.rounds(parts.game(), journal, until=config.rounds):
+        game = parts.game()
+        if isinstance(game, online.Game):
+            records = online.rounds(game, journal, until=config.rounds)
+        else:
+            records = offline.rounds(game, journal, until=config.rounds)
+        for _ in records:
             pass
     finally:
         tracker.close()

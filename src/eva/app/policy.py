@@ -8,6 +8,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from eva.app import config
+from eva.app.build_online import keeps_base
 from eva.data.assets import cache_folder, resolve
 from eva.engines.distributed import Ranks
 from eva.engines.local import LocalEngine, LocalSettings
@@ -90,6 +91,7 @@ def local_engine(game: config.Config, *, ranks: Ranks | None = None) -> LocalEng
         )
     lora = section.lora
     settings = LocalSettings(
+        keep_base=keeps_base(game),
         micro_batch_tokens=section.train_tokens,
         gradient_checkpointing=section.gradient_checkpointing,
         mixed_precision="bfloat16" if section.dtype == "bfloat16" else "",

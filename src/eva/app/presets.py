@@ -74,6 +74,23 @@ _PAPER: dict[str, Json] = {
     },
 }
 
+ONLINE: dict[str, Json] = {
+    # arXiv:2411.00062, sec. 3.3.2 and 4; what it leaves open (answers per prompt, temperature, the
+    # rate) is RLOO's as trainers have it
+    "answers": {"n": 4, "temperature": 1.0, "top_p": 1.0},
+    "creator": {"informativeness": "a_avg", "children": 4, "sampler": {"name": "greedy"}},
+    "solver": {"learning_rate": 1e-6, "schedule": "constant", "warmup": 0.0},
+}
+"""Defaults of the online schedule, where they are not those of the offline one."""
+
+
+def paper_online() -> dict[str, Json]:
+    """Return the published choices for online eva, beside its defaults: no gates."""
+    evolver = _PAPER["creator"]["evolver"]
+    published: dict[str, Json] = {"seed": 42, "creator": {"gates": [], "evolver": evolver}}
+    laid: dict[str, Json] = under(ONLINE, published)
+    return laid
+
 
 def paper(objective: str) -> dict[str, Json]:
     """Return the published choices for an objective; those not in the paper get DPO's."""

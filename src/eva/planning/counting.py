@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from eva.app.build_online import keeps_base
 from eva.app.config import Config
 from eva.app.config_parts import InstructEvolver, NoEvolver
 from eva.solver.reference import reference_for
@@ -19,6 +20,8 @@ class RoundCount:
     """A round at most: nothing refused, every group a pair, every answer up to the limit."""
 
     round: int
+    human: int
+    """Human prompts that the run has."""
     prompts: int
     """That the solver answers."""
     evolved: int
@@ -40,6 +43,8 @@ class RoundCount:
 def count_rounds(game: Config, human: int) -> list[RoundCount]:
     """Return the counts of every round, `human` prompts being there to train on."""
     size = min(game.prompts.per_round, human)
+    if game.schedule == "online":
+        return [_count_online(game, t, human=size) for t in range(1, game.rounds + 1)]
     counts: list[RoundCount] = []
     for t in range(1, game.rounds + 1):
         earlier = sum(count.prompts for count in counts) if game.solver.start == "scratch" else 0
@@ -65,6 +70,7 @@ def _count(game: Config, t: int, *, originals: int, earlier: int) -> RoundCount:
     referred = reference_for(solver.objective.name, solver.reference) != "none"
     return RoundCount(
         round=t,
+        human=originals,
         prompts=prompts,
         evolved=evolved,
         answers=replies,
@@ -75,6 +81,45 @@ def _count(game: Config, t: int, *, originals: int, earlier: int) -> RoundCount:
         reference_tokens=completion if referred else 0,
         trained_tokens=completion * solver.epochs,
     )
+
+
+def _count_online(game: Config, t: int, *, human: int) -> RoundCount:
+    section, creator, solver = game.online, game.creator, game.solver
+    prompts = section.steps * section.batch
+    replies = prompts * game.answers.n * (1 + section.refills)
+    seeds = section.steps * ceil(section.evolved * section.batch) if creator.name == "eva" else 0
+    pairs = prompts if solver.objective.name == "oaif" else prompts * game.answers.n
+    size = pairs // section.steps
+    completion = game.answers.max_tokens * prompts * (2 if pairs == prompts else game.answers.n)
+    asked = isinstance(creator.evolver, InstructEvolver) and creator.name == "eva"
+    tokens = creator.evolver.max_tokens if isinstance(creator.evolver, InstructEvolver) else 0
+    return RoundCount(
+        round=t,
+        human=human,
+        prompts=prompts,
+        evolved=seeds * creator.children,
+        answers=replies,
+        generated_tokens=replies * game.answers.max_tokens,
+        rewriter_tokens=seeds * creator.children * tokens if asked else 0,
+        pairs=pairs,
+        updates=section.steps * solver.epochs * ceil(size / (section.minibatch or size)),
+        reference_tokens=completion if keeps_base(game) else 0,
+        trained_tokens=completion * solver.epochs,
+    )
+
+
+def phases_of(game: Config, *, human: int) -> dict[str, int]:
+    """Return the steps of each phase of an online run, if no child is refused."""
+    section, steps = game.online, game.rounds * game.online.steps
+    children = game.creator.children if game.creator.name == "eva" else 0
+    gained = ceil(section.evolved * section.batch) * children
+    filling = min(ceil(section.buffer / gained) if gained else steps, human // section.batch)
+    warm_up = min(steps, filling)
+    fresh = section.batch - round(section.replayed * section.batch)
+    left = max(0, human - warm_up * section.batch)
+    full = gained > 0 and warm_up * gained >= section.buffer
+    mix_up = min(steps - warm_up, (left // fresh if fresh else steps) if full else 0)
+    return {"warm-up": warm_up, "mix-up": mix_up, "bootstrap": steps - warm_up - mix_up}
 
 
 def seeds_of(game: Config, originals: int) -> int:

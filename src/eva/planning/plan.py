@@ -29,6 +29,7 @@ from eva.planning.counting import (
     RoundCount,
     count_evaluation,
     count_rounds,
+    phases_of,
     seeds_of,
     totals,
 )
@@ -150,10 +151,14 @@ def _in_words(game: Config) -> str:
     how: str = creator.name
     if creator.name == "eva":
         how = f"{creator.informativeness}, {creator.sampler.name}, {creator.evolver.name}"
-    objective = ", ".join(f"{key} {value}" for key, value in solver.objective.model_dump().items())
+    changed = solver.objective.model_dump(exclude_unset=True)
+    objective = ", ".join(f"{key} {value}" for key, value in changed.items())
     trained = f"LoRA of rank {game.policy.lora.rank}" if game.policy.lora else "all weights"
+    rounds = f"{game.rounds} rounds"
+    if game.schedule == "online":
+        rounds += f" of {game.online.steps} steps"
     return (
-        f"{game.rounds} rounds of {game.policy.model} ({trained}) · creator: {how} · "
+        f"{rounds} of {game.policy.model} ({trained}) · creator: {how} · "
         f"objective: {objective.removeprefix('name ')} · reward: {game.reward.name}"
     )
 
@@ -243,7 +248,11 @@ class _Unloaded(Parts):
 
     def build(self) -> None:
         """Make what can be made: their constructors refuse what does not fit."""
-        _ = self.solver, self.creator()
+        _ = self.trainer
+        if self.config.schedule == "offline":
+            self.creator()
+        elif self.prompts.human:
+            self.online_creator()
 
     def _rewriter(self, section: InstructEvolver) -> Generator:
         return _Mute()
@@ -302,11 +311,14 @@ def _remarks(
         if source.state == "to fetch":
             size = source.fetch_bytes / 1e6
             yield f"{source.role}: {source.name} is fetched first ({size:.0f} MB)"
-    if rounds[0].prompts < game.prompts.per_round:
+    if game.schedule == "offline" and rounds[0].prompts < game.prompts.per_round:
         yield (
             f"prompts.per_round = {game.prompts.per_round:,}: there are {rounds[0].prompts:,}, "
             "which are all played"
         )
+    if game.schedule == "online":
+        yield from _online_remarks(game, rounds)
+        return
     if creator.name == "eva" and creator.evolver.name != "none" and len(rounds) > 1:
         wanted = round(rounds[0].prompts * creator.evolved_share)
         most = seeds_of(game, rounds[0].prompts) * creator.children
@@ -318,6 +330,18 @@ def _remarks(
         yield "rounds = 1: evolving begins with round 2"
     if game.budget.tokens or game.budget.match:
         yield "budget: prompts are answered until it is spent, whatever the counts say"
+
+
+def _online_remarks(game: Config, rounds: Sequence[RoundCount]) -> Iterator[str]:
+    """Yield how far the phases reach, if nothing is refused."""
+    phases = phases_of(game, human=rounds[0].human)
+    shown = ", ".join(f"{name} {steps}" for name, steps in phases.items())
+    yield f"online: {game.rounds * game.online.steps} steps, by phase at most: {shown}"
+    if not phases["mix-up"] and game.creator.name == "eva":
+        yield (
+            "online: the buffer is never full, so no evolved prompt is answered before the human "
+            "set is exhausted: lower online.buffer, or play more steps"
+        )
 
 
 # ── what it takes ─────────────────────────────────────────────────────────────────────────────
