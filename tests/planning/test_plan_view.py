@@ -12,7 +12,7 @@ PLAN = Plan(
     game="2 rounds of [a model]",
     sources=(Source("policy", "some/[model]", "to fetch", 92_871_040),),
     prompts={"human": 9, "held_out": 2, "set_aside": 1, "longest_tokens": 30, "median_tokens": 20},
-    rounds=(RoundCount(1, 9, 0, 54, 122_880_000, 0, 9, 2, 100, 24_576),),
+    rounds=(RoundCount(1, 9, 9, 0, 54, 122_880_000, 0, 9, 2, 100, 24_576),),
     evaluation=EvaluationCount(2, 2, 400),
     totals={"generated_tokens": 122_880_000, "rewriter_tokens": 0, "evaluation_tokens": 400,
             "trained_tokens": 24_576},

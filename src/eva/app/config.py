@@ -228,7 +228,7 @@ class Config(BaseModel):
     preset: Literal["", "paper"] = ""
     """Published choices under the config's own keys; see `eva.app.presets`."""
     schedule: Literal["offline", "online"] = "offline"
-    """Whether prompts evolve round by round, or batch by batch; `online` has defaults of its own."""
+    """Whether prompts evolve by the round or by the batch; `online` has defaults of its own."""
     seed: Annotated[int, Field(ge=0)] = 42
     rounds: Positive = 2
     policy: Policy

@@ -1,4 +1,4 @@
-"""The config of online eva: sizes of steps and buffer, and the objectives that train step by step."""
+"""The config of online eva: its sizes, and the objectives that train step by step."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Online(Section):
     evolved: Share = 0.5
     """Share of a batch that is evolved. Paper: the top half."""
     bootstrap_children: Annotated[int, Field(ge=0)] = 2
-    """Rewrites of each seed once the human set is exhausted; before, `creator.children`. Paper: 2."""
+    """Rewrites per seed once the human set is exhausted; before, `creator.children`. Paper: 2."""
     shrink: Share = 0.5
     """How far a child's priority is drawn from its seed's informativeness to the mean."""
     staleness: Annotated[float, Field(ge=0)] = 0.0
@@ -100,7 +100,7 @@ def misfits(game: Config) -> Iterator[str]:
     if solver.start == "scratch":
         yield "solver.start 'scratch' begins rounds anew, and online goes on: take 'incremental'"
     if solver.reference not in {"auto", "base"}:
-        yield f"solver.reference {solver.reference!r}: online compares with the first policy: 'base'"
+        yield f"solver.reference {solver.reference!r}: online takes the first policy: 'base'"
     if game.budget.tokens or game.budget.match:
         yield "budget: online plays a number of steps: set rounds and online.steps"
     if game.run.processes > 1:

@@ -79,7 +79,7 @@ class OnlineSizes:
 
 
 class BufferCreator:
-    """A creator with a living buffer; `eva.protocols_online.OnlineCreator` says what methods promise."""
+    """A creator with a living buffer; see `eva.protocols_online.OnlineCreator`."""
 
     def __init__(
         self,

@@ -24,7 +24,7 @@ class AtOnce:
 
 
 class Background:
-    """Evolves in a thread, one batch of seeds after another; implements `eva.protocols_online.Pace`.
+    """Evolves in a thread, one batch after another; implements `eva.protocols_online.Pace`.
 
     Batches arrive in the order in which they were given. Where the rewriter falls behind, at most
     `waiting` batches queue; seeds beyond that are not evolved, and counted as `dropped`. What is

@@ -144,7 +144,7 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyGradientLearner:
-    """Updates a policy by its own scored answers; `eva.protocols.Learner` says what it promises."""
+    """Updates a policy by its own scored answers; see `eva.protocols_online.Learner`."""
 
     settings: PolicyGradientSettings = field(default_factory=PolicyGradientSettings)
     updates: UpdateSettings = field(default_factory=UpdateSettings)
