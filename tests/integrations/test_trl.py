@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from datasets import Dataset
 
 from eva.creator.online import BufferCreator, OnlineSizes
 from eva.creator.rules import RuleEvolver
-from eva.errors import ConfigError
+from eva.errors import ConfigError, RunError
 from eva.integrations.trl import Constraints, Creator, constraints_met
+from eva.integrations.trl_rows import Format
 from eva.integrations.trl_schedule import Schedule
 from eva.integrations.trl_slots import Layout, Slots
 from eva.runs.population import Population
@@ -29,16 +31,16 @@ class Wordy:
     chain = False
 
     def propose(self, parents, step, streams):
+        born = streams.round
+        texts = [f"{parent.text} {born}-{step}" for parent in parents]
         return [
-            Proposal(p, "wordy", p.rewritten(f"{p.text} {streams.round}-{step}", operator="wordy",
-                                             born=streams.round, columns=p.columns))
-            for p in parents
-        ]  # fmt: skip
+            Proposal(p, "wordy", p.rewritten(text, operator="wordy", born=born))
+            for p, text in zip(parents, texts, strict=True)
+        ]
 
 
 def population(trainer):
-    path = f"{trainer.args.output_dir}/eva/population.sqlite"
-    return Population(__import__("pathlib").Path(path), readonly=True)
+    return Population(Path(trainer.args.output_dir) / "eva/population.sqlite", readonly=True)
 
 
 @pytest.mark.parametrize("kind", ["rloo", "grpo"])
@@ -126,8 +128,6 @@ def test_a_shuffling_trainer_takes_human_prompts_in_a_seeded_order(make_trainer,
 
 
 def test_left_shuffled_slots_would_be_read_out_of_turn(make_trainer):
-    from eva.errors import RunError
-
     trainer, _ = make_trainer(max_steps=8)
     Creator().attach(trainer)
     trainer.shuffle_dataset = True
@@ -184,11 +184,7 @@ def test_reference_answers_stay_with_their_topic(make_trainer, texts):
     rows = [{"prompt": text, "answer": i} for i, text in enumerate(texts)]
     trainer, _ = make_trainer(rows=rows, rewards=[reward], own=False, max_steps=6)
     creator = Creator(sizes=SMALL)
-    assert set(creator._rules(type("F", (), {"columns": ("answer",)})).weights) == {
-        "add",
-        "harden",
-        "swap",
-    }
+    assert set(creator._rules(Format(columns=("answer",))).weights) == {"add", "harden", "swap"}
     creator.attach(trainer)
     trainer.train()
     known = {text: i for i, text in enumerate(texts)}
