@@ -1,10 +1,13 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from eva import records
 from eva.types import (
+    Arrival,
+    Draw,
     Estimates,
     Evolution,
     Group,
@@ -77,3 +80,66 @@ def test_a_round_adds_up_its_tokens_and_is_json():
 def test_figures_are_numbers_by_slash_paths():
     flat = records.figures({"a": {"b": 1, "c": None, "d": [1]}, "e": True, "f": "x"})
     assert flat == {"a/b": 1.0, "e": pytest.approx(1.0)}
+
+
+def step_of(number, *, phase="warm-up", recycled=0):
+    scored = [group("a", [0.0, 1.0]), group("b", [1.0, 1.0]), group("c", [None, None])]
+    child = scored[0].prompt.rewritten(f"child {number}", operator="add", born=1)
+    refusal = Refusal(scored[0].prompt.id, "add", "duplicate", "same", "x", 1)
+    evolution = Evolution(scored[0].prompt.id, (child,), (refusal,), generated_tokens=3)
+    return records.of_step(
+        number,
+        draws=[
+            Draw(tuple(g.prompt for g in scored), phase, 1, recycled),
+            Draw((Prompt.of("d"),), phase, 0),
+        ],
+        scored=scored,
+        estimates=Estimates(
+            np.array([0.5, 0.0, np.nan]), np.array([0.1, 0.0, np.nan]), np.array([2, 2, 0])
+        ),
+        seeds=[0],
+        arrivals=[Arrival(number - 2, (evolution,), (0.5,))],
+    )
+
+
+def test_a_step_keeps_what_it_was_made_of():
+    step = step_of(5)
+    assert (step.draws, step.replayed, step.info) == ((3, 1), 1, (0.5, 0.0, None))
+    assert (step.worth, step.delays) == ((0.5,), (2,))
+
+
+def test_what_is_logged_of_a_step():
+    figures = records.step_figures(step_of(5))
+    assert figures["solver/reward_mean"] == 0.75
+    assert figures["solver/without_contrast"] == 0.5
+    assert figures["creator/info_mean"] == 0.25
+    assert (figures["creator/children"], figures["creator/refused"]) == (1.0, 1.0)
+    # one prompt more was drawn than trained on
+    assert (figures["creator/dropped"], figures["creator/delay"]) == (1.0, 2.0)
+
+
+def test_a_round_of_steps_adds_up():
+    made = [step_of(1), step_of(2, phase="mix-up", recycled=2)]
+    steps = [
+        replace(
+            s, figures={"solver/updates": 2.0, "solver/trained_tokens": 9.0, "creator/buffer": n}
+        )
+        for n, s in enumerate(made)
+    ]
+    record = records.of_steps(3, steps)
+    assert json.loads(json.dumps(record)) == record
+    assert record["counts"] == {"prompts": 3, "evolved": 0, "human": 3}
+    assert record["tokens"] == {
+        "creator": 0, "rewriter": 6, "solver": 24, "trained": 18, "total": 48,
+    }  # fmt: skip
+    creator = record["creator"]
+    assert creator["phases"] == {"mix-up": 1, "warm-up": 1}
+    assert (creator["drawn"], creator["children"], creator["without_info"]) == (2, 2, 2)
+    assert (creator["recycled"], creator["dropped"], creator["buffer"]) == (2, 2, 1)
+    assert record["solver"]["training"] == {"updates": 4, "trained_tokens": 18}
+
+
+def test_contrast_needs_two_different_rewards():
+    assert records.has_contrast(group("a", [0.0, None, 1.0]))
+    assert not records.has_contrast(group("a", [1.0, None, 1.0]))
+    assert not records.has_contrast(group("a", [None, None]))

@@ -1,4 +1,4 @@
-"""Whole runs of the smoke config: in this process, as a command, killed, and from outside."""
+"""Whole runs of the smoke configs: in this process, as a command, killed, and from outside."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from eva.runs.folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "configs" / "smoke.toml"
+ONLINE = ROOT / "configs" / "smoke-online.toml"
 TIMES = {"time", "created", "seconds"}
 
 
@@ -43,6 +45,13 @@ def unbroken(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def unbroken_online(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "online"
+    play.run(load_config(ONLINE), path)
+    return path
+
+
 def test_a_run_leaves_what_the_docs_promise(unbroken):
     for name in (
         "run.json",
@@ -63,6 +72,21 @@ def test_the_creator_and_both_rewards_took_part(unbroken):
     assert records[1]["counts"]["evolved"] > 0
     assert records[1]["solver"]["pairs"] > 0
     assert first["checks"]
+
+
+def test_an_online_run_goes_through_its_phases_and_leaves_its_files(unbroken_online):
+    for name in (
+        "rounds/001/online/steps/00000.parquet",
+        "rounds/002/policy/model.safetensors",
+        "rounds/002/policy/creator.safetensors",
+    ):
+        assert (unbroken_online / name).exists(), name
+    with RunFolder.open_readonly(unbroken_online) as folder:
+        first, second = folder.records()
+    phases = Counter(first["creator"]["phases"]) + Counter(second["creator"]["phases"])
+    assert set(phases) == {"warm-up", "mix-up", "bootstrap"}
+    assert second["counts"]["evolved"] > 0
+    assert first["solver"]["training"]["updates"] > 6
 
 
 def test_a_finished_run_is_left_alone(unbroken):
@@ -100,10 +124,10 @@ def test_eva_run_is_the_same_function():
     assert eva.run is play.run
 
 
-def command(path):
+def command(path, config=SMOKE):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "eva", "run", str(SMOKE), "--out", str(path), "--quiet"],
+        [sys.executable, "-m", "eva", "run", str(config), "--out", str(path), "--quiet"],
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
@@ -119,11 +143,13 @@ def commits(path):
         return 0
 
 
-def test_six_kills_change_nothing(unbroken, tmp_path):
+@pytest.mark.parametrize("config", [SMOKE, ONLINE], ids=lambda path: path.stem)
+def test_six_kills_change_nothing(config, request, tmp_path):
+    whole = request.getfixturevalue("unbroken" if config == SMOKE else "unbroken_online")
     path = tmp_path / "run"
-    total = commits(unbroken)
+    total = commits(whole)
     for kill in range(6):
-        process = command(path)
+        process = command(path, config)
         enough = 1 + kill * (total - 4) // 6
         while commits(path) < enough and process.poll() is None:
             time.sleep(0.002)
@@ -131,10 +157,10 @@ def test_six_kills_change_nothing(unbroken, tmp_path):
         process.wait()
         process.stderr.close()
         assert commits(path) < total
-    last = command(path)
+    last = command(path, config)
     assert last.wait() == 0, last.stderr.read()
     last.stderr.close()
-    assert snapshot(path) == snapshot(unbroken)
+    assert snapshot(path) == snapshot(whole)
 
 
 def test_a_second_process_is_refused(unbroken, tmp_path):

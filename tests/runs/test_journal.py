@@ -12,6 +12,7 @@ from eva.types import (
     Score,
     ScoredGroup,
     Stage,
+    Step,
 )
 
 STAGE = Stage(1, "creator/answer")
@@ -162,3 +163,35 @@ def test_what_rows_say_of_prompts_reaches_the_population():
     )
     (row,) = journal.population.table("scores")
     assert (row["round"], row["stage"], row["mean"]) == (1, "solver/score", 2.0)
+
+
+def test_a_step_brings_scores_estimates_and_children_to_the_population():
+    journal = MemoryJournal()
+    scored = (group(0, (1.0, 3.0)), group(1, (-2.0, -2.0)))
+    child = scored[0].prompt.rewritten("0, and why?", operator="deepen", born=1)
+    refusal = Refusal(scored[0].prompt.id, "deepen", "duplicate", "same", "0", 1)
+    step = Step(
+        1,
+        phase="warm-up",
+        draws=(2,),
+        replayed=0,
+        recycled=0,
+        scored=scored,
+        info=(1.0, 0.0),
+        errors=(0.5, None),
+        seeds=(0,),
+        evolutions=(Evolution(scored[0].prompt.id, (child,), (refusal,), 5),),
+        worth=(1.0,),
+        delays=(0,),
+    )
+    journal.map(Stage(1, "online/steps"), [1], lambda items: [step], rows=Step, chunk=1)
+    tables = journal.population
+    assert journal.prompts() == [child]
+    assert [row["mean"] for row in tables.table("scores")] == [2.0, -2.0]
+    assert [(row["value"], row["drawn"]) for row in tables.table("informativeness")] == [
+        (1.0, 0),
+        (0.0, None),
+    ]
+    assert [row["gate"] for row in tables.table("refusals")] == ["duplicate"]
+    # tokens of four answers and of the rewriter; negative rewards count, too
+    assert figures(counts([step])) == {"tokens": 17.0, "refused": 1.0, "reward": 0.0}

@@ -20,6 +20,7 @@ from eva.types import (
     Response,
     Score,
     ScoredGroup,
+    Step,
 )
 
 text = st.text(max_size=12)
@@ -82,6 +83,24 @@ examples = st.builds(
     st.none() | st.lists(st.lists(number, max_size=3).map(tuple), max_size=2).map(tuple),
 )
 
+maybe = st.lists(st.none() | number, max_size=3).map(tuple)
+steps = st.builds(
+    Step,
+    count,
+    phase=text,
+    draws=ids,
+    replayed=count,
+    recycled=count,
+    scored=st.lists(scored_groups, max_size=2).map(tuple),
+    info=maybe,
+    errors=maybe,
+    seeds=ids,
+    evolutions=st.lists(evolutions, max_size=2).map(tuple),
+    worth=st.lists(number, max_size=3).map(tuple),
+    delays=ids,
+    figures=st.dictionaries(text, number, max_size=2),
+)
+
 
 @pytest.mark.parametrize(
     ("kind", "strategy"),
@@ -90,9 +109,10 @@ examples = st.builds(
         (ScoredGroup, scored_groups),
         (Evolution, evolutions),
         (Example, examples),
+        (Step, steps),
         (dict, rows_of_json),
     ],
-    ids=["Group", "ScoredGroup", "Evolution", "Example", "Mapping"],
+    ids=["Group", "ScoredGroup", "Evolution", "Example", "Step", "Mapping"],
 )
 def test_rows_come_back_as_they_were(kind, strategy):
     @given(st.lists(strategy, max_size=3))

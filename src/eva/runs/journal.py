@@ -66,7 +66,8 @@ class RunJournal:
         parts = [items[start : start + chunk] for start in range(0, len(items), chunk)]
         results: list[R] = []
         tally: Counter[str] = Counter()
-        with self._watched(stage, len(items), done.values(), rows) as advance:
+        unit = "steps" if rows is Step else "prompts"
+        with self._watched(stage, len(items), done.values(), unit=unit) as advance:
             for part, batch in enumerate(parts):
                 if part in done:
                     results += self._recall(done[part], len(batch), rows)
@@ -167,13 +168,12 @@ class RunJournal:
 
     @contextmanager
     def _watched(
-        self, stage: Stage, total: int, done: Iterable[Commit], kind: type
+        self, stage: Stage, total: int, done: Iterable[Commit], *, unit: str
     ) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
         progress = self._progress
         if progress is None:
             yield lambda count, figures: None
             return
-        unit = "steps" if kind is Step else "prompts"
         progress.begin(stage, total, done=sum(commit.rows for commit in done), unit=unit)
         try:
             yield lambda count, figures: progress.advance(count, **figures)

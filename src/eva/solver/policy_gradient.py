@@ -86,16 +86,17 @@ def policy_gradient(
     old = new.values.detach() if old is None else old
     log_ratio = Ragged(new.values - old, new.lengths)
     drift = None if sampled is None else Ragged(old - sampled, new.lengths)
-    weight = _weight(drift, new, correction, cap)
+    weight = _weight(drift, new, correction=correction, cap=cap)
+    bounds = {"low": 1 - clip_low, "high": 1 + clip_high}
     reduce = sums if reduction == "sum" else means
     over = LEVELS[level]
     if over is None:
         spread = _spread(advantage, new.lengths)
-        surrogate, clipped = _clipped(log_ratio.values, spread, 1 - clip_low, 1 + clip_high)
+        surrogate, clipped = _clipped(log_ratio.values, spread, **bounds)
         values = -reduce(Ragged(surrogate * weight.values, new.lengths))
         clipped = means(Ragged(clipped, new.lengths))
     else:
-        surrogate, clipped = _clipped(over(log_ratio), advantage, 1 - clip_low, 1 + clip_high)
+        surrogate, clipped = _clipped(over(log_ratio), advantage, **bounds)
         values = -surrogate * (means if level == "sequence_sum" else reduce)(weight)
     metrics = {"clipped": clipped} | _metrics(log_ratio, drift)
     if correction != "none":
@@ -150,7 +151,7 @@ def make_policy_gradient(**hyper: Any) -> Objective:
 
 
 def _clipped(
-    log_ratio: Tensor, advantage: Tensor, low: float, high: float
+    log_ratio: Tensor, advantage: Tensor, *, low: float, high: float
 ) -> tuple[Tensor, Tensor]:
     """Return S, and where (1 or 0) the clip is what counts: there S has no gradient."""
     import torch
@@ -163,7 +164,7 @@ def _clipped(
     return torch.where(beyond, bound, inside) * advantage, beyond.to(ratio.dtype)
 
 
-def _weight(drift: Ragged | None, like: Ragged, correction: Correction, cap: float) -> Ragged:
+def _weight(drift: Ragged | None, like: Ragged, *, correction: Correction, cap: float) -> Ragged:
     """Return w per token, without gradient, from log pi_old/pi_sampler; 1 without correction."""
     import torch
 
