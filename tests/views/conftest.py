@@ -5,17 +5,21 @@ import json
 import numpy as np
 import pytest
 
-from eva import offline
+from eva import offline, online
 from eva.app.load import parse_config
 from eva.app.progress import Silent
 from eva.creator.creator import EvaCreator
 from eva.creator.informativeness import METRICS
+from eva.creator.online import BufferCreator, OnlineSizes
+from eva.creator.pace import AtOnce
 from eva.creator.sampling import SAMPLERS
 from eva.evals.heldout import constraint_labels, held_out
 from eva.runs.folder import RunFolder
 from eva.solver.fitting import FitSettings
+from eva.solver.online import OaifLearner, make_policy_gradient_learner
 from eva.solver.pairs import PairSettings
 from eva.solver.solver import PairSolver
+from eva.solver.updates import UpdateSettings
 from eva.types import (
     Check,
     Group,
@@ -179,6 +183,121 @@ def play(tmp_path_factory):
         return path
 
     return played
+
+
+# ── online ────────────────────────────────────────────────────────────────────────────────────
+
+SIZES = {"batch": 4, "buffer": 12, "children": 2}
+UPDATES = UpdateSettings(lr=1e-3)
+
+
+def online_config(**changes):
+    objective = changes.pop("objective", "rloo")
+    sizes = {name: SIZES[name] for name in ("batch", "buffer")}
+    data = {
+        "schedule": "online",
+        "solver": {"objective": objective},
+        "creator": {"children": SIZES["children"]} | changes.pop("creator", {}),
+        "online": sizes | {"steps": 6} | changes.pop("online", {}),
+    }
+    return config(**(data | changes))
+
+
+def online_game(**changes):
+    measured = [Prompt.of(f"Measure {i}: {HOSTILE[i % 6]}") for i in range(6)]
+    human = changes.pop("human", prompts(20))
+    creator = BufferCreator(
+        human,
+        informativeness=METRICS["a_avg"],
+        sampler=SAMPLERS["greedy"],
+        evolver=changes.pop("evolver", Suffix()),
+        sizes=OnlineSizes(**(SIZES | changes.pop("sizes", {}))),
+    )
+    parts = {
+        "human": human,
+        "engine": ScriptedEngine(),
+        "reward": TokenMean(),
+        "answers": SamplingParams(n=4),
+        "learner": make_policy_gradient_learner("rloo", updates=UPDATES),
+        "creator": creator,
+        "pace": AtOnce(),
+        "evaluators": (held_out(measured, TokenMean(), labels=constraint_labels(set())),),
+        "steps": 6,
+        "total": 12,
+        "commit_every": 2,
+        "checkpoint_every": 4,
+    }
+    return online.Game(**(parts | changes))
+
+
+@pytest.fixture(scope="session")
+def play_online(tmp_path_factory):
+    """Play a scripted game of online eva: `play_online(rounds=2, **changes_of_the_game)`."""
+
+    def played(*, rounds=2, finish=True, settings=None, **changes):
+        path = tmp_path_factory.mktemp("online") / "run"
+        with RunFolder.create(path, online_config(**(settings or {}))) as folder:
+            journal = folder.journal(progress=Silent())
+            if rounds:
+                list(online.rounds(online_game(**changes), journal, until=rounds))
+            if finish:
+                folder.finish()
+        return path
+
+    return played
+
+
+@pytest.fixture(scope="session")
+def finished_online(play_online):
+    """A finished run of two rounds of six steps, through all three phases."""
+    return play_online()
+
+
+@pytest.fixture(scope="session")
+def begun_online(play_online):
+    """A run that was made, and stopped before its first step."""
+    return play_online(rounds=0, finish=False)
+
+
+class CutError(Exception):
+    """Stops a game, as a kill would."""
+
+
+class CutEngine(ScriptedEngine):
+    """Fails in the fifth step."""
+
+    def forward_backward(self, examples, objective, normaliser):
+        if self.weight > 60:
+            raise CutError
+        return super().forward_backward(examples, objective, normaliser)
+
+
+@pytest.fixture(scope="session")
+def interrupted_online(play_online, tmp_path_factory):
+    """A run that was cut off in its first round: four steps of it are committed."""
+    path = tmp_path_factory.mktemp("cut") / "run"
+    game = online_game(engine=CutEngine(), evaluators=())
+    with RunFolder.create(path, online_config()) as folder:
+        rounds = online.rounds(game, folder.journal(progress=Silent()), until=2)
+        with pytest.raises(CutError):
+            list(rounds)
+    return path
+
+
+@pytest.fixture(scope="session")
+def static_online(play_online):
+    """A baseline: human prompts over and over."""
+    sizes = {"evolved": 0.0}
+    return play_online(sizes=sizes, settings={"creator": {"name": "static"}})
+
+
+@pytest.fixture(scope="session")
+def oaif(play_online):
+    """A run that trains on pairs of every step's answers."""
+    learner = OaifLearner(
+        objective=lambda *a: None, updates=UpdateSettings(seed=42), pairs=PairSettings()
+    )
+    return play_online(learner=learner, settings={"objective": "oaif"})
 
 
 @pytest.fixture(scope="session")

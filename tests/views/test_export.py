@@ -1,12 +1,17 @@
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
+from eva.app import play
 from eva.app.load import parse_config
 from eva.errors import ConfigError, RunError
 from eva.runs.folder import RunFolder
 from eva.types import Example, Stage
 from eva.views.export import export
 
+ROOT = Path(__file__).parents[2]
 EXAMPLE = Example("p", (5, 6, 7), ((8, 9, 10), (11, 12)))
 
 
@@ -106,6 +111,40 @@ def test_tables_say_how_much_was_written(finished, tmp_path):
     assert (tmp_path / "deep" / "prompts.parquet").exists()
     assert said.endswith(" prompts")
     assert export(finished, "pairs", tmp_path / "pairs.jsonl", round=2).endswith("20 pairs")
+
+
+def test_pairs_of_a_policy_gradient_are_refused_with_what_there_is(finished_online, tmp_path):
+    with pytest.raises(ConfigError, match=r"'rloo' .* no pairs; .*online/steps/\*\.parquet"):
+        export(finished_online, "pairs", tmp_path / "pairs.jsonl")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_prompts_of_an_online_run_are_exported(finished_online, tmp_path):
+    said = export(finished_online, "prompts", tmp_path / "prompts.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "prompts.jsonl").read_text().splitlines()]
+    assert said.endswith(f"{len(rows)} prompts")
+    played = [row for row in rows if row["scores"]]
+    assert played
+    assert all(row["scores"][0]["stage"] == "online/steps" for row in played)
+    assert all(row["informativeness"] is not None for row in played)
+
+
+def test_the_model_of_an_online_run_is_that_of_its_last_step(tiny_folder, tmp_path):
+    game = parse_config(
+        {
+            "schedule": "online", "rounds": 1, "online": {"steps": 2, "batch": 2, "buffer": 4},
+            "policy": {"model": str(tiny_folder)}, "run": {"threads": 1},
+            "prompts": {"source": str(ROOT / "configs/smoke_prompts.jsonl"), "per_round": 4},
+            "answers": {"n": 2, "max_tokens": 4},
+            "reward": {
+                "name": "python", "function": f"{ROOT / 'configs/smoke_reward.py'}:letters"
+            },
+            "creator": {"name": "static"}, "solver": {"objective": "rloo"},
+        }
+    )  # fmt: skip
+    run = play.run(game, tmp_path / "run")
+    assert "rounds/001/policy" in export(run, "model", tmp_path / "out")
+    assert len(logprobs_of(tmp_path / "out")) == 2
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):

@@ -8,7 +8,7 @@ from eva.data.prompts import load_prompts
 from eva.errors import ConfigError, DataError
 from eva.runs.folder import RunFolder
 from eva.stages.rollouts import read_prompts
-from eva.types import Example, ScoredGroup, Stage
+from eva.types import Example, ScoredGroup, Stage, Step
 from eva.views import export_tables
 
 
@@ -48,6 +48,21 @@ def test_pairs_of_a_token_budget_are_found_in_their_blocks(play):
         commits = opened.population.table("commits")
         assert len(export_tables._scoring(commits, 2)) > 1
         assert len(export_tables.pairs(opened)) == opened.records()[1]["solver"]["pairs"]
+
+
+def test_pairs_of_oaif_are_those_that_its_steps_trained_on(oaif):
+    with RunFolder.open_readonly(oaif) as opened:
+        rows = export_tables.pairs(opened)
+        steps = opened.journal().read(Stage(2, "online/steps"), Step)
+        with pytest.raises(ConfigError, match="no pairs of round 7; it has those of rounds: 1, 2"):
+            export_tables.pairs(opened, 7)
+    assert len(rows) == sum(step.figures["solver/examples"] for step in steps) > 10
+    done = 0
+    for step in steps:
+        end = done + int(step.figures["solver/examples"])
+        margins = [row["reward_chosen"] - row["reward_rejected"] for row in rows[done:end]]
+        assert sum(margins) / len(margins) == pytest.approx(step.figures["solver/reward_margin"])
+        done = end
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])

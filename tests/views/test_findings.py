@@ -54,6 +54,18 @@ def test_blocks_of_a_token_budget_count_to_their_stage():
     assert found.seconds == 7.0
 
 
+def test_an_online_run_counts_its_steps(finished_online, interrupted_online):
+    found = Findings.read(finished_online)
+    assert found.online
+    assert found.status == "finished, 2 of 2 rounds, 12 of 12 steps"
+    assert [step for step, _ in found.by_step()] == list(range(1, 13))
+    assert found.by_step()[7][1] == found.training[7].metrics
+    cut = Findings.read(interrupted_online)
+    assert cut.status == (
+        "not finished: 0 of 2 rounds, 4 of 12 steps, last commit round 1, solver/train"
+    )
+
+
 def test_reading_needs_a_run(tmp_path):
     with pytest.raises(RunError, match="not a run folder"):
         Findings.read(tmp_path)

@@ -116,6 +116,26 @@ def test_it_is_read_from_a_run(finished):
     assert all(row["parent_id"] == id for id, rows in family.refusals.items() for row in rows)
 
 
+def test_online_it_knows_steps(finished_online):
+    found = Findings.read(finished_online)
+    family = found.lineage
+    for id, numbers in family.played.items():
+        assert len(family.scores[id]) == len(family.estimates[id]) == len(numbers)
+        for place, row in enumerate(family.estimates[id]):
+            assert family.when(row, place) == f"step {numbers[place]}"
+    for prompt in family.prompts.values():
+        if prompt.evolved:
+            assert family.birth(prompt) == f"step {family.entered[prompt.id]}"
+    # rows of a commit that came after the steps were read
+    assert family.when({"prompt_id": "new", "round": 2}, 0) == "round 2"
+
+
+def test_offline_it_knows_rounds():
+    family = lineage(*FAMILY)
+    assert family.birth(FAMILY[2]) == "round 1"
+    assert family.when({"round": 3}, 0) == "round 3"
+
+
 def test_a_line_of_hundreds_is_drawn_whole():
     chain = [made("p0"), *(made(f"p{i}", f"p{i - 1}") for i in range(1, 400))]
     branch, depth = lineage(*chain).descent("p399"), 1

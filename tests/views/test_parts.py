@@ -5,6 +5,7 @@ import pytest
 from rich.console import Console
 
 from eva.app.config import Config, Solver
+from eva.app.config_online import Online, PolicyGradient
 from eva.app.config_parts import Gate, RuleEvolver, Sampler
 from eva.creator.informativeness import ALIASES, informativeness
 from eva.errors import ConfigError
@@ -41,10 +42,25 @@ def test_what_is_listed_is_what_a_config_takes():
         informativeness(name)
 
 
-@pytest.mark.parametrize("objective", names("objectives"))
+def test_shapes_of_arrays_are_not_told():
+    assert [p.about for p in parts.draws()][1] == (
+        "Draw k distinct indices with equal chances, whatever the weights."
+    )
+
+
+def test_online_parts_are_those_of_a_config():
+    assert set(names("games")) == literal(Config, "schedule")
+    assert set(names("draws")) == literal(Online, "draw")
+    online = [part.name for part in parts.objectives() if part.aliases == "online"]
+    assert online == [*get_args(PolicyGradient.model_fields["name"].annotation), "oaif"]
+
+
+@pytest.mark.parametrize("objective", [part.name for part in parts.objectives()])
 def test_every_objective_listed_can_be_configured(objective):
+    online = {part.name: part.aliases for part in parts.objectives()}[objective] == "online"
     Config.model_validate(
         {
+            "schedule": "online" if online else "offline",
             "policy": {"model": "m"}, "prompts": {"source": "s"},
             "reward": {"name": "classifier", "model": "m"},
             "solver": {"objective": {"name": objective}},

@@ -48,7 +48,10 @@ ALLOWED = (
 )
 
 
-@pytest.fixture(params=["finished", "interrupted", "begun", "static"])
+ONLINE = ("finished_online", "interrupted_online", "begun_online", "static_online", "oaif")
+
+
+@pytest.fixture(params=["finished", "interrupted", "begun", "static", *ONLINE])
 def page(request):
     text = render(Findings.read(request.getfixturevalue(request.param)))
     return text, Page(text)
@@ -104,8 +107,9 @@ def test_a_long_prompt_is_cut_with_a_notice(play):
 
 
 def test_every_section_has_something_to_say_of_any_run(page):
-    _, seen = page
-    assert seen.tags.count("section") == 12
+    text, seen = page
+    assert seen.tags.count("section") == (13 if 'id="prompts"' in text else 12)
+    assert not re.search(r'<div class="charts"></div>|<tbody></tbody>|<figure></figure>', text)
     assert "None" not in seen.text.split()
     assert "nan" not in seen.text.split()
 
@@ -130,14 +134,45 @@ def test_a_finished_run_has_all_of_its_parts(finished):
     assert seen.tags.count("svg") > 20
 
 
+def test_an_online_run_is_told_by_its_steps(finished_online):
+    seen = Page(render(Findings.read(finished_online)))
+    for said in (
+        "Online eva: prompts that evolve step by step",
+        "finished, 2 of 2 rounds, 12 of 12 steps",
+        "Rewards by step",
+        "Phases and buffer",
+        "warm-up",
+        "mix-up",
+        "bootstrap",
+        "Mean priority in it",
+        "Estimates of round 2",
+        "rewrites from a human prompt",
+        "no idea <script>",
+        "Magnitude of the advantages",
+        "by lot",
+    ):
+        assert said in seen.text, said
+    for absent in ("0 pairs", "Chosen minus rejected", "answers for estimates"):
+        assert absent not in seen.text, absent
+
+
+def test_steps_are_drawn_before_their_round_is_done(interrupted_online):
+    seen = Page(render(Findings.read(interrupted_online)))
+    assert "not finished: 0 of 2 rounds, 4 of 12 steps" in seen.text
+    assert "Rewards of the answers" in seen.text
+
+
 def test_an_unfinished_run_says_so(interrupted, begun):
     assert "not finished: 1 of 2 rounds" in Page(render(Findings.read(interrupted))).text
     assert "has not finished a round yet" in Page(render(Findings.read(begun))).text
 
 
-def test_a_baseline_is_called_one(static):
+def test_a_baseline_is_called_one(static, static_online):
     text = Page(render(Findings.read(static))).text
     assert "A baseline: the same human prompts in every round" in text
+    assert "No prompt was evolved" in text
+    text = Page(render(Findings.read(static_online))).text
+    assert "A baseline, online: human prompts over and over" in text
     assert "No prompt was evolved" in text
 
 

@@ -67,3 +67,15 @@ def test_a_tree_says_how_many_children_it_leaves_out(monkeypatch, finished):
 def test_mean_of_nothing_is_none():
     assert report_prompts._mean([]) is None
     assert report_prompts._mean([1.0, 2.0]) == 1.5
+
+
+def test_online_a_tree_says_steps(finished_online, finished):
+    found = Findings.read(finished_online)
+    made = report_prompts.lineage(found)
+    assert "rewrites from a human prompt" in made or "1 rewrite from a human prompt" in made
+    born = {found.lineage.entered[id] for id in found.lineage.entered}
+    assert any(f">step {step}<" in made for step in born)
+    assert ">round 1<" not in made
+    offline = report_prompts.lineage(Findings.read(finished))
+    assert "rewrite" not in offline
+    assert ">round 2<" in offline

@@ -81,3 +81,13 @@ def test_measures_of_every_round_are_drawn_with_their_intervals(finished):
 
 def test_two_measurements_make_no_curve(static):
     assert report_results.by_round(Findings.read(static)) == ""
+
+
+def test_the_head_of_an_online_run_counts_steps_and_updates(finished_online, oaif, static_online):
+    found = Findings.read(finished_online)
+    updates = sum(record["solver"]["training"]["updates"] for record in found.records)
+    made = report_results.header(found)
+    assert f"12 steps, {updates} updates, " in made
+    assert "was trained on the answers by RLOO" in made
+    assert "by OAIF" in report_results.header(Findings.read(oaif))
+    assert "A baseline, online" in report_results.header(Findings.read(static_online))

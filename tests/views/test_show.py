@@ -30,7 +30,10 @@ def test_an_overview_has_a_line_per_round(finished):
     assert "none yet: eva report" in said
 
 
-@pytest.mark.parametrize("run", ["interrupted", "begun", "static"])
+ONLINE = ["interrupted_online", "begun_online", "static_online", "oaif"]
+
+
+@pytest.mark.parametrize("run", ["interrupted", "begun", "static", *ONLINE])
 def test_any_run_can_be_shown(run, request):
     assert "scripted on people.jsonl" in printed(request.getfixturevalue(run))
 
@@ -49,6 +52,61 @@ def test_one_round_in_full_says_what_its_figures_mean(finished):
     assert len(drawn) == 5
     assert all(id in said for id in drawn)
     assert "No prompt was drawn" in printed(finished, round=1)
+
+
+def test_an_overview_of_an_online_run_has_its_phases_and_its_buffer(finished_online):
+    said = printed(finished_online)
+    assert "finished, 2 of 2 rounds, 12 of 12 steps" in said
+    records = Findings.read(finished_online).records
+    lines = [line.split() for line in said.splitlines()]
+    for record in records:
+        t, creator = str(record["round"]), record["creator"]
+        first, second = (line for line in lines if line[:1] == [t])
+        assert first[7] == f"{record['solver']['training']['updates']}"
+        steps = [creator["phases"].get(p, 0) for p in ("warm-up", "mix-up", "bootstrap")]
+        drawn = [creator[n] for n in ("replayed", "recycled", "dropped", "children", "buffer")]
+        assert second[1:9] == [f"{n:.0f}" for n in (*steps, *drawn)]
+    assert "delay" not in said
+
+
+def test_a_delay_is_shown_where_another_model_rewrites(play_online):
+    settings = {
+        "online": {"background": True},
+        "creator": {"evolver": {"name": "evol_instruct", "model": "another"}},
+    }
+    assert "delay" in printed(play_online(settings=settings))
+
+
+def test_tables_of_an_online_run_fit_eighty_columns(finished_online):
+    console = Console(file=io.StringIO(), width=80, highlight=False)
+    show(finished_online, console=console)
+    tables = console.file.getvalue().partition("held-out")[0]
+    assert "…" not in tables
+
+
+def test_a_round_of_an_online_run_has_its_seeds_by_step(finished_online):
+    said = printed(finished_online, round=1)
+    assert "online: prompts drawn from the buffer (prompts)" in said
+    table = said[said.index("drawn and evolved") :].splitlines()[2:]
+    ids = Findings.read(finished_online).lineage.prompts
+    rows = [line.split() for line in table if line.split()[:1] and line.split()[0] in ids]
+    assert [int(row[1]) for row in rows] == [step for step in range(1, 7) for _ in range(2)]
+    with pytest.raises(ConfigError, match="rounds so far: 1, 2"):
+        printed(finished_online, round=3)
+
+
+def test_a_prompt_of_an_online_run_says_its_steps(finished_online):
+    found = Findings.read(finished_online)
+    id = next(id for id in found.steps[-1].prompts if found.lineage.prompts[id].evolved)
+    said = printed(finished_online, prompt=id)
+    assert f"{id}  " in said
+    assert f", step {found.lineage.entered[id]}" in said
+    assert "step 12, for training: reward" in said
+    assert "step 12: informativeness" in said
+
+
+def test_refusals_of_an_online_run_are_shown(finished_online):
+    assert "no idea <script>" in printed(finished_online, refusals=True)
 
 
 def test_refusals_are_shown_with_reason_and_text(finished):

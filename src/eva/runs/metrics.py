@@ -31,6 +31,7 @@ _ANSWERS = {
 
 METRICS: Mapping[str, Metric] = {
     "round": Metric("the round", "1"),
+    "steps": Metric("online: steps of the round", "steps"),
     "counts/prompts": Metric("prompts in the solver's set", "prompts"),
     "counts/evolved": Metric("of them, written by eva", "prompts"),
     "counts/human": Metric("of them, written by people", "prompts"),
@@ -51,6 +52,14 @@ METRICS: Mapping[str, Metric] = {
     "creator/acceptance": Metric("children among the proposals", "share"),
     "creator/operators/{operator}": Metric("children, by operator", "prompts"),
     "creator/rewriter_tokens": Metric("tokens sampled to evolve prompts", "tokens"),
+    "creator/phases/{phase}": Metric("online: steps in each phase", "steps"),
+    "creator/replayed": Metric("online: prompts drawn from the buffer", "prompts"),
+    "creator/recycled": Metric("online: human prompts drawn that were drawn before", "prompts"),
+    "creator/dropped": Metric("online: prompts answered, and left out without contrast", "prompts"),
+    "creator/delay": Metric("online: mean time from a seed's choice to its children", "steps"),
+    "creator/buffer": Metric("online: prompts in the buffer after the step", "prompts"),
+    "creator/buffer_age": Metric("online: mean time since they entered it", "steps"),
+    "creator/buffer_priority": Metric("online: their mean priority", "reward"),
     **{f"solver/{name}": metric for name, metric in _ANSWERS.items()},
     "solver/pairs": Metric("training examples made", "examples"),
     "solver/skipped/{cause}": Metric("prompts without an example, by cause", "prompts"),
@@ -71,6 +80,17 @@ METRICS: Mapping[str, Metric] = {
     "solver/grad_norm": Metric("norm of the gradient before clipping", "1"),
     "solver/lr": Metric("learning rate of the step", "1"),
     "solver/tokens": Metric("completion tokens of the step", "tokens"),
+    "solver/updates": Metric("online: optimiser steps of the step", "steps"),
+    "solver/trained_tokens": Metric("online: completion tokens trained on in the step", "tokens"),
+    "solver/examples": Metric("online: responses (oaif: pairs) that carry gradient", "examples"),
+    "solver/skipped": Metric("online: prompts of which no response (oaif: pair) does", "prompts"),
+    "solver/advantage_abs": Metric("mean magnitude of the advantages", "reward, or deviations"),
+    "solver/kl": Metric("divergence from the first policy, per token", "nats"),
+    "solver/ratio": Metric("mean ratio of a token under the policy and before the step", "1"),
+    "solver/clipped": Metric("what the clip cuts off, of tokens or of responses", "share"),
+    "solver/weight": Metric("mean weight of the importance correction", "1"),
+    "solver/sampler_kl": Metric("divergence of the sampler from the trainer, per token", "nats"),
+    "solver/sampler_kl_k3": Metric("the same, by an estimate that is never negative", "nats"),
 }
 """Meaning and unit of every metric, by name."""
 

@@ -10,9 +10,13 @@ from typing import TypeAlias
 
 from eva.data.prompts import as_row
 from eva.errors import ConfigError, DataError, RunError
+from eva.online import STEPS
+from eva.rng import Streams
 from eva.runs.durable import replace_bytes
 from eva.runs.folder import RunFolder
-from eva.types import Example, Json, Prompt, ScoredGroup, Stage
+from eva.solver.online import OaifLearner
+from eva.solver.pairs import make_pairs
+from eva.types import Example, Json, Prompt, ScoredGroup, Stage, Step
 from eva.views.lineage import Lineage
 
 Row: TypeAlias = Mapping[str, Json]
@@ -26,25 +30,64 @@ def pairs(folder: RunFolder, round: int | None = None) -> list[dict[str, Json]]:
     The texts are the sampled ones; TRL applies the chat template of the model that it trains.
 
     Raises:
-        ConfigError: the round made no pairs, or is not done.
+        ConfigError: the round made no pairs, or is not done, or the run's objective has none.
         RunError: an answer that a pair names is not among the round's.
     """
+    online = folder.config.get("schedule") == "online"
+    stage = STEPS if online else "solver/new_pairs"
+    if online:
+        _refuse_without_pairs(folder)
     commits = folder.population.table("commits")
-    made = sorted({row["round"] for row in commits if row["stage"] == "solver/new_pairs"})
+    made = sorted({row["round"] for row in commits if row["stage"] == stage})
     chosen = max(made, default=0) if round is None else round
     if chosen not in made:
         have = ", ".join(map(str, made)) or "none yet"
         asked = "no pairs" if round is None else f"no pairs of round {round}"
         raise ConfigError(f"{folder.path}: {asked}; it has those of rounds: {have}")
     journal = folder.journal()
-    answers = _answers(
-        group
-        for stage in _scoring(commits, chosen)
-        for group in journal.read(Stage(chosen, stage), ScoredGroup)
-    )
-    examples = journal.read(Stage(chosen, "solver/new_pairs"), Example)
+    if online:
+        steps = journal.read(Stage(chosen, stage), Step)
+        groups = [group for step in steps for group in step.scored]
+        examples = _pairs_of(folder, steps)
+    else:
+        groups = [
+            group
+            for scoring in _scoring(commits, chosen)
+            for group in journal.read(Stage(chosen, scoring), ScoredGroup)
+        ]
+        examples = journal.read(Stage(chosen, stage), Example)
+    answers = _answers(groups)
     known = {p.id: p for p in folder.population.prompts([*{e.prompt_id for e in examples}])}
     return [_pair(known[example.prompt_id], example, answers) for example in examples]
+
+
+def _refuse_without_pairs(folder: RunFolder) -> None:
+    objective = folder.config["solver"]["objective"]["name"]
+    if objective != "oaif":
+        raise ConfigError(
+            f"{folder.path}: online, {objective!r} trains on every answer by itself, so there are "
+            f"no pairs; answers, rewards and prompts of every step are the rows of "
+            f"rounds/*/{STEPS}/*.parquet (docs/run-folder.md)"
+        )
+
+
+def _pairs_of(folder: RunFolder, steps: Sequence[Step]) -> list[Example]:
+    """Make the pairs of steps again: they are drawn from streams that the step names."""
+    from eva.app.build_online import learner
+    from eva.app.load import parse_config
+
+    game = parse_config(dict(folder.config), where=str(folder.path / "run.json"))
+    made = learner(game)
+    assert isinstance(made, OaifLearner), "other objectives are refused"
+    return [
+        example
+        for step in steps
+        for example in make_pairs(
+            step.scored,
+            settings=made.pairs,
+            streams=Streams(made.updates.seed, step.number - 1, "online/pairs"),
+        ).examples
+    ]
 
 
 Answers: TypeAlias = Mapping[tuple[str, tuple[int, ...]], str]

@@ -12,7 +12,9 @@ from eva.app.results import comparisons, evaluations
 from eva.runs.folder import RunFolder
 from eva.runs.tables import Logged
 from eva.types import Json
+from eva.views import steps
 from eva.views.lineage import Lineage, Row
+from eva.views.steps import StepLine
 
 TRAINING = "solver/train"
 
@@ -32,9 +34,11 @@ class Findings:
     """Before against after by evaluator; empty where either is missing."""
     lineage: Lineage
     training: Sequence[Logged]
-    """Metrics of the optimiser's steps, in order."""
+    """Metrics of the optimiser's steps, or online of the schedule's, in order."""
     set_aside: Sequence[Row]
     commits: Sequence[Row]
+    steps: Sequence[StepLine] = ()
+    """The committed steps of an online run."""
 
     @classmethod
     def read(cls, run: Path) -> Findings:
@@ -45,20 +49,23 @@ class Findings:
         """
         with RunFolder.open_readonly(run) as folder:
             population = folder.population
+            commits = population.table("commits")
+            lines = steps.read(folder.path, commits)
             return cls(
                 path=run,
                 info=folder.info,
                 records=folder.records(),
                 measured=evaluations(folder),
                 compared=comparisons(folder),
-                lineage=Lineage.read(population),
+                lineage=Lineage.read(population, lines),
                 training=[
                     row
                     for row in population.metrics()
                     if row.stage == TRAINING and row.step is not None
                 ],
                 set_aside=population.table("set_aside"),
-                commits=population.table("commits"),
+                commits=commits,
+                steps=lines,
             )
 
     @property
@@ -66,6 +73,11 @@ class Findings:
         """The config as played."""
         config: Mapping[str, Json] = self.info["config"]
         return config
+
+    @property
+    def online(self) -> bool:
+        """Whether prompts evolve step by step."""
+        return self.config.get("schedule") == "online"
 
     @property
     def rounds(self) -> int:
@@ -76,6 +88,9 @@ class Findings:
     def status(self) -> str:
         """How far the run is."""
         done = f"{len(self.records)} of {self.rounds} rounds"
+        if self.online:
+            total = self.rounds * int(self.config["online"]["steps"])
+            done += f", {len(self.steps):,} of {total:,} steps"
         if self.info.get("status") == "finished":
             return f"finished, {done}"
         return f"not finished: {done}, last commit {self.last}"
@@ -116,6 +131,11 @@ class Findings:
         """Return every refusal, in order."""
         rows = [row for some in self.lineage.refusals.values() for row in some]
         return sorted(rows, key=lambda row: int(row["seq"]))
+
+    def by_step(self) -> list[tuple[int, Mapping[str, float]]]:
+        """Return the metrics of an online run's steps, by the step's number over the run."""
+        size = int(self.config["online"]["steps"])
+        return [((row.round - 1) * size + (row.step or 0), row.metrics) for row in self.training]
 
     def operators(self) -> dict[str, tuple[int, int]]:
         """Return by operator how many children entered, and how many proposals were refused."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import difflib
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
 
 from eva.errors import DataError
 from eva.runs.population import Population
 from eva.types import Json, Prompt
+from eva.views import steps
+from eva.views.steps import StepLine
 
 Row: TypeAlias = Mapping[str, Json]
 """A row of a table of `population.sqlite`; docs/run-folder.md has the columns."""
@@ -39,15 +41,21 @@ class Lineage:
     estimates: Mapping[str, Sequence[Row]]
     refusals: Mapping[str, Sequence[Row]]
     """By the id of the parent."""
+    played: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Online: the steps that trained on a prompt; one for each of its scores and estimates."""
+    entered: Mapping[str, int] = field(default_factory=dict)
+    """Online: the step in which a prompt entered the buffer."""
 
     @classmethod
-    def read(cls, population: Population) -> Lineage:
-        """Return the lineage of a population."""
+    def read(cls, population: Population, lines: Sequence[StepLine] = ()) -> Lineage:
+        """Return the lineage of a population, and of the steps of an online run."""
         return cls(
             prompts={prompt.id: prompt for prompt in population.prompts()},
             scores=_grouped(population.table("scores"), "prompt_id"),
             estimates=_grouped(population.table("informativeness"), "prompt_id"),
             refusals=_grouped(population.table("refusals"), "parent_id"),
+            played=steps.played(lines),
+            entered=steps.entered(lines),
         )
 
     @cached_property
@@ -90,6 +98,16 @@ class Lineage:
             if not parents or parents[0] in path:
                 return path
             path.insert(0, parents[0])
+
+    def birth(self, prompt: Prompt) -> str:
+        """Say when an evolved prompt was written."""
+        step = self.entered.get(prompt.id)
+        return f"round {prompt.born}" if step is None else f"step {step}"
+
+    def when(self, row: Row, place: int) -> str:
+        """Say when a prompt's score or estimate is from, the `place`-th of them."""
+        found = self.played.get(row["prompt_id"], ()) if self.played else ()
+        return f"step {found[place]}" if place < len(found) else f"round {row['round']}"
 
     def descendants(self, id: str) -> Iterator[str]:
         """Yield the ids of all prompts that come from a prompt, nearest first."""

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from eva.app import config_parts
 from eva.app.config import Config
+from eva.app.config_online import Oaif
 from eva.errors import ConfigError, unknown_name
 from eva.types import Json
 
@@ -28,6 +29,7 @@ class Part(NamedTuple):
     settings: str = ""
     """Its settings with their defaults."""
     aliases: str = ""
+    """What else is to be said, such as other names."""
 
 
 def show(kind: str = "", *, console: Console | None = None) -> None:
@@ -129,11 +131,40 @@ def gates() -> list[Part]:
 # ── solver ────────────────────────────────────────────────────────────────────────────────────
 
 
-def objectives() -> list[Part]:
-    """Return the solver's losses."""
-    from eva.solver.objectives import OBJECTIVES
+def games() -> list[Part]:
+    """Return the schedules of the game."""
+    from eva import offline, online
 
-    return [Part(name, _about(o.function), _listed(o.defaults)) for name, o in OBJECTIVES.items()]
+    return [Part("offline", _about(offline)), Part("online", _about(online))]
+
+
+def draws() -> list[Part]:
+    """Return the ways to draw from the buffer of online eva."""
+    from eva.creator.buffer import DRAWS
+
+    return [Part(name, _about(function)) for name, function in DRAWS.items()]
+
+
+def objectives() -> list[Part]:
+    """Return the solver's losses: on pairs of a round, and those that train step by step."""
+    from eva.solver.advantages import ADVANTAGES
+    from eva.solver.objectives import OBJECTIVES
+    from eva.solver.online import ALGORITHMS
+
+    offline = [
+        Part(name, _about(o.function), _listed(o.defaults)) for name, o in OBJECTIVES.items()
+    ]
+    gradients = [
+        Part(
+            name,
+            _about(ADVANTAGES[settings["estimator"]]),
+            _listed({key: value for key, value in settings.items() if key != "estimator"}),
+            "online",
+        )
+        for name, settings in ALGORITHMS.items()
+    ]
+    oaif = Part("oaif", _about(Oaif), _settings(Oaif, "oaif"), "online")
+    return [*offline, *gradients, oaif]
 
 
 def rewards() -> list[Part]:
@@ -196,12 +227,14 @@ def _size(asset: Any) -> str:
 
 
 KINDS: Mapping[str, tuple[str, Callable[[], list[Part]]]] = {
+    "games": ("schedule", games),
     "metrics": ("creator.informativeness", metrics),
     "samplers": ("creator.sampler", samplers),
     "evolvers": ("creator.evolver", evolvers),
     "operators": ("creator.evolver.operators", operators),
     "constraints": ("prompts.constraints", constraints),
     "gates": ("creator.gates", gates),
+    "draws": ("online.draw", draws),
     "rewards": ("reward", rewards),
     "objectives": ("solver.objective", objectives),
     "optimisers": ("solver.optimiser", optimisers),
@@ -235,7 +268,8 @@ def described(key: str) -> str:
 def _about(part: Any) -> str:
     """Return the first sentence of a docstring, without `Return` and shapes."""
     first = (inspect.getdoc(part) or "").partition("\n")[0]
-    first = re.sub(r",? \(P, G\) -> \(P,\)", "", first.removeprefix("Return "))
+    shapes = r",? \((?:P, G|P,)\)(?: -> \([Pk],\))?"
+    first = re.sub(shapes, "", first.removeprefix("Return "))
     return first[:1].upper() + first[1:] if first[1:2].isalpha() else first
 
 

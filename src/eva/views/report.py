@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
+from typing import TypeAlias
 
 from eva.errors import ConfigError
 from eva.runs.durable import replace_bytes
-from eva.views import report_prompts, report_results, report_rounds, toml, wording
+from eva.views import report_prompts, report_results, report_rounds, report_steps, toml, wording
 from eva.views.findings import Findings
 from eva.views.report_page import MARK, Html, details, element, join, note, page, table
 
@@ -30,21 +32,50 @@ def report(run: Path, out: Path) -> Path:
 def render(found: Findings) -> str:
     """Return the report's text."""
     model = wording.name_of(found.config["policy"]["model"])
+    played = _steps(found) if found.online else _rounds(found)
     sections = [
         ("changed", "Before and after", report_results.before_and_after(found)),
         ("samples", "Answers before and after", report_results.samples(found)),
-        ("rewards", "Rewards by round", report_rounds.rewards(found)),
-        ("informativeness", "Informativeness", report_rounds.informativeness(found)),
+        *played["what was asked"],
         ("lineage", "Lineage", report_prompts.lineage(found)),
         ("operators", "Operators", report_prompts.operators(found)),
         ("refusals", "Refusals", report_prompts.refusals(found)),
-        ("lengths", "Lengths", report_rounds.lengths(found)),
-        ("training", "Training", report_rounds.training(found)),
+        *played["what was learned"],
         ("cost", "Prompts, tokens, time", report_rounds.sizes(found)),
         ("set-aside", "Set aside", report_prompts.set_aside(found)),
         ("again", "Config and versions", again(found)),
     ]
     return page(f"eva: {model}, {found.path.name}", report_results.header(found), sections)
+
+
+Sections: TypeAlias = Mapping[str, Sequence[tuple[str, str, Html]]]
+
+
+def _rounds(found: Findings) -> Sections:
+    return {
+        "what was asked": [
+            ("rewards", "Rewards by round", report_rounds.rewards(found)),
+            ("informativeness", "Informativeness", report_rounds.informativeness(found)),
+        ],
+        "what was learned": [
+            ("lengths", "Lengths", report_rounds.lengths(found)),
+            ("training", "Training", report_rounds.training(found)),
+        ],
+    }
+
+
+def _steps(found: Findings) -> Sections:
+    return {
+        "what was asked": [
+            ("rewards", "Rewards by step", report_steps.rewards(found)),
+            ("prompts", "Phases and buffer", report_steps.prompts(found)),
+            ("informativeness", "Informativeness", report_steps.informativeness(found)),
+        ],
+        "what was learned": [
+            ("lengths", "Lengths", report_steps.lengths(found)),
+            ("training", "Training", report_steps.training(found)),
+        ],
+    }
 
 
 def again(found: Findings) -> Html:

@@ -30,7 +30,9 @@ def lineage(found: Findings) -> Html:
     for prompt, reason in chosen:
         tree = found.lineage.family(prompt.id, limit=BRANCHES)
         line = len(found.lineage.ancestors(prompt.id)) - 1
-        title = f"{_REASONS[reason]}: {several(line, 'step')} from a human prompt"
+        # online a step is a batch
+        far = several(line, "rewrite" if found.online else "step")
+        title = f"{_REASONS[reason]}: {far} from a human prompt"
         parts.append(element("h3", title))
         parts.append(element("ul", _branch(found, tree, chosen=prompt.id), class_="tree"))
     return join(parts)
@@ -58,7 +60,8 @@ def _branch(found: Findings, branch: Branch, *, chosen: str) -> Html:
 
 
 def _node(found: Findings, prompt: Prompt) -> Html:
-    said = [chip(prompt.operator), chip(f"round {prompt.born}")] if prompt.evolved else []
+    made = (prompt.operator, found.lineage.birth(prompt))
+    said = [chip(word) for word in made] if prompt.evolved else []
     said = said or [chip("human")]
     scores = [row for row in found.lineage.scores.get(prompt.id, ()) if row["mean"] is not None]
     if scores:
@@ -72,7 +75,7 @@ def _node(found: Findings, prompt: Prompt) -> Html:
         )
     estimates = found.lineage.estimates.get(prompt.id, ())
     if any(row["drawn"] is not None for row in estimates):
-        said.append(chip("drawn"))
+        said.append(chip("seed" if found.online else "drawn"))
     refused = len(found.lineage.refusals.get(prompt.id, ()))
     if refused:
         said.append(chip(several(refused, "child refused").replace("refuseds", "refused")))

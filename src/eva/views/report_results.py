@@ -23,7 +23,6 @@ def header(found: Findings) -> Html:
     """Return the head of the page: what was played, on what, how long, and what changed."""
     config = found.config
     model, source = (wording.name_of(config[k][f]) for k, f in _PLAYED)
-    pairs = sum(record["solver"].get("pairs", 0) for record in found.records)
     played = sum(record["counts"]["prompts"] for record in found.records)
     written = sum(record["counts"]["evolved"] for record in found.records)
     tokens = sum(record["tokens"]["total"] for record in found.records)
@@ -31,7 +30,7 @@ def header(found: Findings) -> Html:
         found.status,
         f"begun {found.began:%Y-%m-%d %H:%M} UTC",
         f"{wording.span(found.seconds)} to the last commit",
-        f"{several(pairs, 'pair')}, {several(tokens, 'token')}",
+        f"{_trained(found)}, {several(tokens, 'token')}",
     ]
     lead = (
         f"{model} answered {several(played, 'prompt')} in {several(len(found.records), 'round')}, "
@@ -43,7 +42,7 @@ def header(found: Findings) -> Html:
     return join(
         [
             element("h1", f"{model} on {source}"),
-            element("p", _ARMS[config["creator"]["name"]], class_="muted"),
+            element("p", _arm(found), class_="muted"),
             element("p", lead, class_="lead"),
             element("div", *map(chip, facts), class_="facts"),
             _verdicts(found),
@@ -57,6 +56,24 @@ _ARMS = {
     "static": "A baseline: the same human prompts in every round, nothing evolved",
     "new_human": "A baseline: new human prompts in every round, nothing evolved",
 }
+_ONLINE_ARMS = {
+    "eva": "Online eva: prompts that evolve step by step, as the policy trains (arXiv:2411.00062)",
+    "static": "A baseline, online: human prompts over and over, nothing evolved",
+}
+
+
+def _arm(found: Findings) -> str:
+    return (_ONLINE_ARMS if found.online else _ARMS)[found.config["creator"]["name"]]
+
+
+def _trained(found: Findings) -> str:
+    """Say how much was trained on: pairs of rounds, or steps with their updates."""
+    solvers = [record["solver"] for record in found.records]
+    if not found.online:
+        return several(sum(solver.get("pairs", 0) for solver in solvers), "pair")
+    steps = sum(record["steps"] for record in found.records)
+    updates = sum(solver["training"]["updates"] for solver in solvers)
+    return f"{several(steps, 'step')}, {several(updates, 'update')}"
 
 
 def _verdicts(found: Findings) -> Html:

@@ -19,6 +19,7 @@ from eva.views.differences import sorted_out
 from eva.views.findings import Findings
 from eva.views.lineage import Row
 from eva.views.show_lineage import tree
+from eva.views.steps import PHASES
 from eva.views.wording import count, number, several, share
 
 TEXTS = 8
@@ -67,6 +68,8 @@ def overview(found: Findings) -> Group:
     parts: list[Text | Table] = [head, Text()]
     if found.records:
         parts += [_rounds(found), Text()]
+    if found.online and found.records:
+        parts += [_buffer(found), Text()]
     for name, comparison in found.compared.items():
         parts += [_comparison(name, sorted_out(comparison["differences"]).main), Text()]
     if found.set_aside:
@@ -76,7 +79,8 @@ def overview(found: Findings) -> Group:
 
 def _rounds(found: Findings) -> Table:
     columns = ("round", "prompts", "evolved", "reward", "no\ncontrast", "info", "refused")
-    table = _table("rounds", *columns, "pairs", "cut\noff", "tokens")
+    trained = "up-\ndates" if found.online else "pairs"
+    table = _table("rounds", *columns, trained, "cut\noff", "tokens")
     for record in found.records:
         solver, creator, counts = record["solver"], record["creator"], record["counts"]
         table.add_row(
@@ -87,11 +91,39 @@ def _rounds(found: Findings) -> Table:
             share(solver.get("without_contrast")),
             number(creator.get("info_mean")),
             count(creator["refused"]) if "refused" in creator else "–",
-            count(solver["pairs"]),
+            count(solver["training"]["updates"] if found.online else solver["pairs"]),
             share(solver.get("truncated")),
             count(record["tokens"]["total"]),
         )
     return table
+
+
+def _buffer(found: Findings) -> Table:
+    """Return where the prompts of an online run's rounds came from, and the buffer after each."""
+    delayed = found.config["online"]["background"]
+    table = _table("steps by phase, and the buffer", "round", *_PHASES, *_DRAWN.values())
+    for column in (["delay"] if delayed else []) + ["buffer", "age"]:
+        table.add_column(column, justify="right", no_wrap=True)
+    for record in found.records:
+        creator = record["creator"]
+        steps = [creator["phases"].get(phase, 0) for phase in PHASES]
+        table.add_row(
+            str(record["round"]),
+            *map(count, [*steps, *(creator[name] for name in _DRAWN)]),
+            *([number(creator["delay"])] if delayed else []),
+            count(creator["buffer"]),
+            number(creator["buffer_age"]),
+        )
+    return table
+
+
+_PHASES = ("warm\nup", "mix\nup", "boot-\nstrap")
+_DRAWN = {
+    "replayed": "re-\nplayed",
+    "recycled": "re-\ncycled",
+    "dropped": "dropped",
+    "children": "chil-\ndren",
+}
 
 
 def _comparison(name: str, differences: Sequence[Row]) -> Table:
@@ -148,25 +180,29 @@ def one_round(found: Findings, t: int) -> Group:
 
 
 def _drawn(found: Findings, t: int) -> Table | Text:
+    lineage = found.lineage
     rows = [
-        row
-        for some in found.lineage.estimates.values()
-        for row in some
+        (row, lineage.when(row, place).removeprefix("step "))
+        for some in lineage.estimates.values()
+        for place, row in enumerate(some)
         if row["round"] == t and row["drawn"] is not None
     ]
     if not rows:
         return Text("No prompt was drawn and evolved in this round.", style="dim")
-    table = _table("drawn and evolved", "id", "informativeness")
-    table.add_column("children", justify="right")
-    table.add_column("refused", justify="right")
+    table = _table("drawn and evolved", "id", *(["step"] if found.online else []))
+    for column in ("informativeness", "children", "refused"):
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("prompt", ratio=1)
-    for row in sorted(rows, key=lambda row: int(row["drawn"])):
+    # online every step has draws of its own
+    rows.sort(key=lambda of: int(of[0]["seq"] if found.online else of[0]["drawn"]))
+    for row, step in rows:
         id = row["prompt_id"]
-        born = [found.lineage.prompts[c].born for c in found.lineage.children.get(id, ())]
-        refused = [r for r in found.lineage.refusals.get(id, ()) if r["round"] == t]
-        text = wording.printable(found.lineage.prompts[id].text)
+        born = [lineage.prompts[c].born for c in lineage.children.get(id, ())]
+        refused = [r for r in lineage.refusals.get(id, ()) if r["round"] == t]
+        text = wording.printable(lineage.prompts[id].text)
         table.add_row(
             id,
+            *([step] if found.online else []),
             f"{number(row['value'])} ± {number(row['error'])}",
             str(born.count(t)),
             str(len(refused)),

@@ -38,15 +38,21 @@ def _grow(lineage: Lineage, drawn: Tree, branch: Branch, *, chosen: str) -> None
 
 
 def _label(lineage: Lineage, prompt: Prompt, *, chosen: str) -> Group:
-    made = f"{prompt.operator}, round {prompt.born}" if prompt.evolved else "human"
+    made = f"{prompt.operator}, {lineage.birth(prompt)}" if prompt.evolved else "human"
     head = Text.assemble(
         (prompt.id, "bold reverse" if prompt.id == chosen else "bold"), f"  {made}"
     )
     if prompt.parents[1:]:
         head.append(f", with {' and '.join(prompt.parents[1:])}")
     lines = [head]
-    lines += [Text(_scores(row), style="cyan") for row in lineage.scores.get(prompt.id, ())]
-    lines += [Text(_estimate(row), style="magenta") for row in lineage.estimates.get(prompt.id, ())]
+    scores, estimates = (of.get(prompt.id, ()) for of in (lineage.scores, lineage.estimates))
+    lines += [
+        Text(_scores(row, lineage.when(row, i)), style="cyan") for i, row in enumerate(scores)
+    ]
+    lines += [
+        Text(_estimate(row, lineage.when(row, i)), style="magenta")
+        for i, row in enumerate(estimates)
+    ]
     lines += [Text(_refusal(row), style="red") for row in lineage.refusals.get(prompt.id, ())]
     if prompt.checks:
         lines.append(Text(f"checks: {'; '.join(wording.checks(prompt.checks))}", style="dim"))
@@ -55,9 +61,9 @@ def _label(lineage: Lineage, prompt: Prompt, *, chosen: str) -> Group:
     return Group(*lines, Text(notice, style="dim"))
 
 
-def _scores(row: Row) -> str:
+def _scores(row: Row, when: str) -> str:
     side = "for the creator" if row["stage"].startswith("creator") else "for training"
-    said = f"round {row['round']}, {side}: "
+    said = f"{when}, {side}: "
     if row["mean"] is None:
         said += f"none of {row['n']} answers scored"
     else:
@@ -69,12 +75,12 @@ def _scores(row: Row) -> str:
     return f"{said} ({wording.name_of(row['policy'])})"
 
 
-def _estimate(row: Row) -> str:
+def _estimate(row: Row, when: str) -> str:
     if row["value"] is None:
-        return f"round {row['round']}: informativeness unknown"
+        return f"{when}: informativeness unknown"
     drawn = f"drawn as number {row['drawn'] + 1}" if row["drawn"] is not None else "not drawn"
     value, error = number(row["value"]), number(row["error"])
-    return f"round {row['round']}: informativeness {value} ± {error}, {drawn}"
+    return f"{when}: informativeness {value} ± {error}, {drawn}"
 
 
 def _refusal(row: Row) -> str:
