@@ -7,7 +7,7 @@ compares the pages with the code, so run this after a change of either.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -16,8 +16,10 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from eva.app import presets
 from eva.app.config import Config
 from eva.runs import metrics
+from eva.types import Json
 
 FOLDER = Path(__file__).parent
 
@@ -42,6 +44,9 @@ print(config.answers.n)  # 6
 ```
 
 - On the command line, `key.path=value` overrides: `eva run game.toml rounds=3 run.threads=4`.
+- `schedule = "online"` plays [online.md](online.md). It takes the keys of `[online]`, and has
+  defaults of its own, which the tables below do not show:
+{ONLINE}
 - `preset = "paper"` lays the published choices under the file's keys ([offline.md](offline.md)).
 - A table with a `name` is a part that is picked by it; its other keys are the part's settings.
 - `objective = "dpo"` is short for `objective = { name = "dpo" }`.
@@ -57,10 +62,17 @@ METRICS = """\
 
 What a run logs, to `metrics.jsonl` in its folder (a line per record: round, stage, step, time, and
 the metrics) and to the trackers that `run.trackers` names. A name in braces stands for any name.
-`creator/...` is logged once per round, from round 2 on. Of `solver/...`, loss, margin, accuracy,
-implicit rewards, log-probs, gradient norm, learning rate and tokens are logged at every update, the
-others once per round. With a token budget `counts/...` are of the set that was chosen, however much
-of it was played: see `tokens/...`. A share is between 0 and 1.
+A share is between 0 and 1.
+
+Offline, `creator/...` is logged once per round, from round 2 on. Of `solver/...`, loss, margin,
+accuracy, implicit rewards, log-probs, gradient norm, learning rate and tokens are logged at every
+update, the others once per round. With a token budget `counts/...` are of the set that was chosen,
+however much of it was played: see `tokens/...`.
+
+Online, `creator/...` and `solver/...` are logged at every step, figures of training as means over
+the step's updates; those of the answers, with `steps`, `counts/...` and `tokens/...`, once more
+per round. `counts/...` are of different prompts, of which one may be in several steps. A step in
+which nothing was evolved, or nothing trained on, lacks the means of what was not there.
 
 """
 
@@ -84,11 +96,19 @@ How to read them:
 - `solver/logp_chosen` falling with `solver/logp_rejected` is usual for DPO; far below where it
   began, the policy is leaving what it knew: lower the learning rate or raise `beta`.
 - `solver/unscored/...`: answers that the reward failed on, by cause; they are in no mean.
+- Online, `solver/skipped` near `online.batch`: most prompts of a step teach nothing. `refills`
+  draws others for them, at the cost of their answers.
+- `creator/recycled` above 0: the buffer could not fill the batch, so gates refuse too much, or too
+  few children are written.
+- `creator/buffer_age` is how many steps ago the buffer's prompts were written: a smaller buffer, or
+  `online.staleness`, follows the policy more closely.
+- `solver/sampler_kl_k3` far above 0: the sampler is not the trainer; `correction` weighs for it.
+- `solver/kl` rising without end: the policy is leaving the first one; raise `kl`.
 """
 
 MEANINGS = {
     "seed": "Seed of every random draw.",
-    "rounds": "Rounds to play: the first on human prompts, the later ones on evolved prompts.",
+    "rounds": "Rounds to play. Offline, the first is on human prompts, the later on evolved ones.",
     "policy.lora.rank": "Rank of the adapter.",
     "policy.gradient_checkpointing": "Compute activations again: less memory, a third slower.",
     "answers.temperature": "Temperature of sampling. Paper: 0.7.",
@@ -124,11 +144,23 @@ MEANINGS = {
 
 def pages() -> dict[str, str]:
     """Return the pages by name."""
-    configuration = "\n".join([CONFIGURATION, *_section(Config, ())]).rstrip() + "\n"
+    defaults = "\n".join(f"  - {said}" for said in _set(presets.ONLINE))
+    head = CONFIGURATION.replace("{ONLINE}", defaults)
+    configuration = "\n".join([head, *_section(Config, ())]).rstrip() + "\n"
     return {
         "configuration.md": configuration,
         "metrics.md": METRICS + metrics.markdown() + EVALUATION,
     }
+
+
+def _set(table: Mapping[str, Json], path: str = "") -> Iterator[str]:
+    """Yield what nested tables set, as `key.path = value`."""
+    for key, value in table.items():
+        if isinstance(value, dict) and "name" not in value:
+            yield from _set(value, f"{path}{key}.")
+        else:
+            said = value["name"] if isinstance(value, dict) else value
+            yield f"`{path}{key} = {json.dumps(said)}`"
 
 
 def _section(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[str]:

@@ -13,7 +13,9 @@ NAMES = sorted(path.stem for path in (ROOT / "configs").glob("*.toml"))
 
 
 def test_the_templates_say_what_they_are():
-    assert {"quickstart", "smoke", "paper", "own_data"} <= set(templates.names())
+    assert {"quickstart", "smoke", "paper", "own_data", "online", "smoke-online"} <= set(
+        templates.names()
+    )
     assert all(len(about) > 20 for about in templates.names().values())
 
 
@@ -30,6 +32,23 @@ def test_the_paper_template_is_the_published_game():
     assert (game.seed, game.prompts.per_round, game.answers.n) == (42, 10_000, 6)
     assert (game.solver.objective.beta, game.solver.epochs, game.solver.batch_size) == (0.05, 2, 8)
     assert (game.creator.fraction, game.creator.children) == (0.25, 4)
+
+
+def test_the_online_template_goes_through_all_phases():
+    data = tomllib.loads((templates.folder() / "online.toml").read_text())
+    game = parse_config(data)
+    assert (game.schedule, game.solver.objective.name) == ("online", "rloo")
+    seeds = game.online.batch * game.online.evolved
+    until_full = game.online.buffer / (seeds * game.creator.children)
+    human = until_full * game.online.batch
+    mixing = (game.prompts.per_round - human) / (game.online.batch * (1 - game.online.replayed))
+    assert mixing > 0
+    assert until_full + mixing < game.rounds * game.online.steps
+
+
+def test_the_online_template_is_written_without_data(tmp_path):
+    path = templates.write(tmp_path / "game.toml", "online")
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 def test_a_template_is_written_with_its_data(tmp_path):

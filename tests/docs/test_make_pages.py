@@ -80,9 +80,39 @@ def test_types_defaults_and_limits():
     assert make_pages._default(Outer.model_fields["inner"]) == "`x`"
 
 
-def test_every_logged_metric_is_in_a_table(tmp_path, monkeypatch):
+def test_defaults_of_the_online_schedule_are_told():
+    page = make_pages.pages()["configuration.md"]
+    assert '  - `creator.sampler = "greedy"`' in page
+    assert "  - `answers.n = 4`" in page
+
+
+OFFLINE = {"solver/margin", "solver/pairs", "creator/info_mean", "heldout/reward/unseen"}
+GRADIENT = {"solver/kl", "solver/sampler_kl", "solver/clipped", "solver/advantage_abs", "steps"}
+ONLINE = {"creator/buffer", "creator/phases/warm-up", "solver/skipped", "solver/updates"}
+RUNS = {
+    "smoke": ((), OFFLINE),
+    "smoke-online": ((), GRADIENT | ONLINE),
+    "smoke-online-grpo": (
+        (
+            "solver.objective={name='grpo', kl=0.01, correction='token'}",
+            *("online.refills=1", "solver.epochs=2"),
+        ),
+        GRADIENT | ONLINE | {"solver/weight"},
+    ),
+    "smoke-online-oaif": (
+        ("solver.objective=oaif", "solver.pairs={truncated_chosen=true}"),
+        ONLINE | {"solver/margin", "solver/reward_margin"},
+    ),
+}
+"""By name: overrides of the config of that name, or of `smoke-online`; metrics that are logged."""
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_logged_metric_is_in_a_table(name, tmp_path, monkeypatch):
     monkeypatch.setenv("EVA_CACHE", str(tmp_path / "cache"))
-    play.run(load_config(ROOT / "configs/smoke.toml"), tmp_path / "run")
+    overrides, expected = RUNS[name]
+    path = ROOT / f"configs/{'smoke-online' if 'online' in name else name}.toml"
+    play.run(load_config(path, list(overrides)), tmp_path / "run")
     lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
     logged = {name for line in lines for name in json.loads(line)} - {"stage", "step", "time"}
     page = (ROOT / "docs/evaluation.md").read_text("utf-8")
@@ -98,4 +128,4 @@ def test_every_logged_metric_is_in_a_table(tmp_path, monkeypatch):
         if metrics.describe(name) is None and not any(re.fullmatch(p, name) for p in evaluated)
     }
     assert unknown == set()
-    assert {"solver/loss", "creator/info_mean", "heldout/reward/unseen"} <= logged
+    assert expected | {"solver/loss", "solver/reward_mean"} <= logged

@@ -113,7 +113,10 @@ VERIFIABLE = OPEN | {
 }
 
 
-def parsed(text):
+ONLINE = {"schedule": "online", "solver": {"objective": {"name": "rloo"}}}
+
+
+def parsed(text, *, online=False):
     """Parse a whole config, or what a page shows of one, laid over a small one."""
     data = tomllib.loads(text)
     if "policy" in data and "solver" in data:
@@ -121,7 +124,8 @@ def parsed(text):
     if isinstance(data.get("solver", {}).get("objective"), str):
         data["solver"]["objective"] = {"name": data["solver"]["objective"]}
     faults = []
-    for base in (OPEN, VERIFIABLE):
+    steps = ONLINE if online or data.get("schedule") == "online" else {}
+    for base in (OPEN | steps, VERIFIABLE | steps):
         try:
             return parse_config(presets.under(base, data))
         except ValueError as error:
@@ -146,7 +150,7 @@ def test_keys_and_values_in_the_text_parse():
     ]
     assert len(spans) > 10
     for name, span in spans:
-        assert parsed(span), name
+        assert parsed(span, online=name == "docs/online.md"), name
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda p: p.name)
