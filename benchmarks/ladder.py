@@ -24,15 +24,18 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from ladder_arms import ABLATIONS, ARMS, MAIN, Bed, Row, heldout_of, play
+from ladder_arms import ABLATIONS, ARMS, MAIN, Bed, Row, play
 from ladder_plot import plot
 from ladder_table import Run, budget, runs, seeds_of, shared, success_table, training_table
+from ladder_task import heldout
 
 RESULTS = Path(__file__).parent / "results" / "ladder"
 FIRST = next(iter(MAIN))
 """The arm that the others are compared with."""
 TABLES = {"main": tuple(MAIN), **{name: (FIRST, *table) for name, table in ABLATIONS.items()}}
 """Arms by table."""
+WITHHELD = 20
+"""Prompts of each task and level that the model is not shown; the held-out ones are among them."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -115,7 +118,7 @@ def prepared(work: Path, bed: Bed) -> Path:
     from ladder_model import make
 
     work.mkdir(parents=True, exist_ok=True)
-    return make(work.absolute() / "model", bed.warm, without=heldout_of(bed))
+    return make(work.absolute() / "model", bed.warm, without=heldout(WITHHELD))
 
 
 def quieten() -> None:

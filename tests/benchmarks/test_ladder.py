@@ -58,6 +58,7 @@ def test_prompts_are_balanced_and_apart_from_the_held_out(task):
     kinds = Counter((p.columns["task"], p.columns["level"]) for p in held)
     assert set(kinds.values()) == {2}
     assert len(kinds) == len(task.TASKS) * task.LEVELS
+    assert {prompt.id for prompt in held} < {prompt.id for prompt in task.heldout(3)}
     made = task.prompts(90, (1, 2, 3), np.random.default_rng(0), without=held)
     ids = {prompt.id for prompt in made}
     assert len(ids) == 90
