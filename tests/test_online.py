@@ -248,6 +248,10 @@ def test_a_batch_without_any_contrast_trains_on_what_there_is():
     assert record["solver"]["training"]["updates"] == 0
     assert all(step.scored == () for step in journal.read(Stage(1, "online/steps"), Step))
     assert record["creator"]["dropped"] == 7 * 8
+    # what was sampled in vain has cost tokens all the same
+    sampled = sum(3 * len(ids) for ids in played.engine.answered)
+    assert record["tokens"]["creator"] > 2 * sampled
+    assert record["tokens"]["solver"] == 0
 
 
 def test_in_the_background_updates_do_not_wait_and_arrivals_have_their_delay():

@@ -93,6 +93,7 @@ def step_of(number, *, phase="warm-up", recycled=0):
             Draw(tuple(g.prompt for g in scored), phase, 1, recycled),
             Draw((Prompt.of("d"),), phase, 0),
         ],
+        dropped_tokens=4,
         scored=scored,
         estimates=Estimates(
             np.array([0.5, 0.0, np.nan]), np.array([0.1, 0.0, np.nan]), np.array([2, 2, 0])
@@ -130,7 +131,7 @@ def test_a_round_of_steps_adds_up():
     assert json.loads(json.dumps(record)) == record
     assert record["counts"] == {"prompts": 3, "evolved": 0, "human": 3}
     assert record["tokens"] == {
-        "creator": 0, "rewriter": 6, "solver": 24, "trained": 18, "total": 48,
+        "creator": 8, "rewriter": 6, "solver": 24, "trained": 18, "total": 56,
     }  # fmt: skip
     creator = record["creator"]
     assert creator["phases"] == {"mix-up": 1, "warm-up": 1}

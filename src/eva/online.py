@@ -121,7 +121,7 @@ class Player:
     def _play(self, number: int) -> Step:
         """Draw, answer, score, update, rank, evolve, buffer."""
         game = self.game
-        draws, scored = self._batch(number)
+        draws, scored, dropped = self._batch(number)
         learned = game.learner.learn(game.engine, scored, step=number - 1, total=game.total)
         estimates = game.creator.rank([group.rewards for group in scored])
         seeds = game.creator.seeds(estimates.values, self._streams(number, "seeds"))
@@ -137,7 +137,13 @@ class Player:
             worth=[float(estimates.values[i]) for i in seeds],
         )
         step = records.of_step(
-            number, draws=draws, scored=scored, estimates=estimates, seeds=seeds, arrivals=arrivals
+            number,
+            draws=draws,
+            dropped_tokens=dropped,
+            scored=scored,
+            estimates=estimates,
+            seeds=seeds,
+            arrivals=arrivals,
         )
         self._add(step)
         update = {f"solver/{name}": value for name, value in learned.items()}
@@ -150,6 +156,7 @@ class Player:
 
     def _tell(self, place: int, step: Step, figures: Mapping[str, float]) -> None:
         self._tokens += sum(group.group.generated_tokens for group in step.scored)
+        self._tokens += step.dropped_tokens
         self._refused += figures["creator/refused"]
         if self.game.progress is None:
             return
@@ -157,23 +164,27 @@ class Player:
         known = {name: figures[path] for name, path in shown.items() if path in figures}
         self.game.progress.advance(place, tokens=self._tokens, refused=self._refused, **known)
 
-    def _batch(self, number: int) -> tuple[list[Draw], list[ScoredGroup]]:
-        """Draw, answer and score; with refills, draw again for prompts without contrast."""
+    def _batch(self, number: int) -> tuple[list[Draw], list[ScoredGroup], int]:
+        """Draw, answer and score; with refills, draw again for prompts without contrast.
+
+        The number is that of the tokens sampled for prompts that were dropped.
+        """
         game = self.game
         draws: list[Draw] = []
         kept: list[ScoredGroup] = []
-        missing = 0
+        missing = sampled = 0
         for _ in range(1 + game.refills):
             draws.append(self._draw(number, len(draws), missing))
             groups = game.engine.sample(
                 draws[-1].prompts, game.answers, self._streams(number, "answer")
             )
             scored = game.reward.score(groups)
+            sampled += sum(group.generated_tokens for group in groups)
             kept += [g for g in scored if not game.refills or records.has_contrast(g)]
             missing = len(draws[0].prompts) - len(kept)
             if not missing:
                 break
-        return draws, kept
+        return draws, kept, sampled - sum(group.group.generated_tokens for group in kept)
 
     def _draw(self, number: int, again: int, count: int) -> Draw:
         streams = self._streams(number, f"draw-{again}")

@@ -58,6 +58,7 @@ def of_step(
     number: int,
     *,
     draws: Sequence[Draw],
+    dropped_tokens: int,
     scored: Sequence[ScoredGroup],
     estimates: Estimates,
     seeds: Sequence[int],
@@ -70,6 +71,7 @@ def of_step(
         draws=tuple(len(draw.prompts) for draw in draws),
         replayed=sum(draw.replayed for draw in draws),
         recycled=sum(draw.recycled for draw in draws),
+        dropped_tokens=dropped_tokens,
         scored=tuple(scored),
         info=_known(estimates.values),
         errors=_known(estimates.errors),
@@ -89,6 +91,7 @@ def step_figures(step: Step) -> dict[str, float]:
         "replayed": step.replayed,
         "recycled": step.recycled,
         "dropped": sum(step.draws) - len(step.scored),
+        "dropped_tokens": step.dropped_tokens,
         "children": evolved["children"],
         "refused": evolved["refused"],
         "delay": mean(step.delays),
@@ -112,7 +115,7 @@ def of_steps(t: int, steps: Sequence[Step]) -> dict[str, Json]:
         "trained_tokens": int(sum(step.figures.get("solver/trained_tokens", 0) for step in steps)),
     }
     spent = {
-        "creator": 0,
+        "creator": sum(step.dropped_tokens for step in steps),
         "rewriter": evolved["rewriter_tokens"],
         "solver": answers.pop("generated_tokens"),
         "trained": trained["trained_tokens"],

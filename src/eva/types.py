@@ -286,6 +286,8 @@ class Step:
     """Of them, from the buffer."""
     recycled: int
     """Of them, human prompts that were taken before."""
+    dropped_tokens: int
+    """Sampled for answers of the prompts that were replaced."""
     scored: tuple[ScoredGroup, ...]
     """What was trained on, answered and scored."""
     info: tuple[float | None, ...]

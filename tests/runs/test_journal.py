@@ -176,6 +176,7 @@ def test_a_step_brings_scores_estimates_and_children_to_the_population():
         draws=(2,),
         replayed=0,
         recycled=0,
+        dropped_tokens=0,
         scored=scored,
         info=(1.0, 0.0),
         errors=(0.5, None),

@@ -91,6 +91,7 @@ steps = st.builds(
     draws=ids,
     replayed=count,
     recycled=count,
+    dropped_tokens=count,
     scored=st.lists(scored_groups, max_size=2).map(tuple),
     info=maybe,
     errors=maybe,

@@ -35,7 +35,9 @@ METRICS: Mapping[str, Metric] = {
     "counts/prompts": Metric("prompts in the solver's set", "prompts"),
     "counts/evolved": Metric("of them, written by eva", "prompts"),
     "counts/human": Metric("of them, written by people", "prompts"),
-    "tokens/creator": Metric("tokens sampled to estimate informativeness", "tokens"),
+    "tokens/creator": Metric(
+        "tokens sampled to estimate informativeness; online, for dropped prompts", "tokens"
+    ),
     "tokens/rewriter": Metric("tokens sampled to evolve prompts", "tokens"),
     "tokens/solver": Metric("tokens sampled for the solver's set", "tokens"),
     "tokens/trained": Metric("completion tokens trained on", "tokens"),
@@ -56,6 +58,7 @@ METRICS: Mapping[str, Metric] = {
     "creator/replayed": Metric("online: prompts drawn from the buffer", "prompts"),
     "creator/recycled": Metric("online: human prompts drawn that were drawn before", "prompts"),
     "creator/dropped": Metric("online: prompts answered, and left out without contrast", "prompts"),
+    "creator/dropped_tokens": Metric("online: tokens sampled for their answers", "tokens"),
     "creator/delay": Metric("online: mean time from a seed's choice to its children", "steps"),
     "creator/buffer": Metric("online: prompts in the buffer after the step", "prompts"),
     "creator/buffer_age": Metric("online: mean time since they entered it", "steps"),

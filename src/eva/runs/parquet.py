@@ -280,6 +280,7 @@ def _build_step(flat: Mapping[str, Any]) -> Step:
         flat["phase"],
         replayed=flat["replayed"],
         recycled=flat["recycled"],
+        dropped_tokens=flat["dropped_tokens"],
         **lists,
         scored=tuple(_build_scored(group) for group in flat["scored"]),
         evolutions=tuple(_build_evolution(evolution) for evolution in flat["evolutions"]),

@@ -102,6 +102,7 @@ STEP = pa.schema(
         _required("draws", _list(INT)),
         _required("replayed", INT),
         _required("recycled", INT),
+        _required("dropped_tokens", INT),
         _required("scored", _list(pa.struct(list(SCORED_GROUP)))),
         _required("info", pa.list_(REAL)),
         _required("errors", pa.list_(REAL)),
