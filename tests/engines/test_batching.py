@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations, pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -16,8 +18,10 @@ from eva.engines.batching import (
     collate,
     columns_of,
     micro_batches,
+    pass_tokens,
     per_example,
     references_of,
+    runs,
     shares,
 )
 from eva.engines.logprobs import Scorer
@@ -159,6 +163,33 @@ def test_micro_batches_are_sorted_by_length():
     examples = [Example(str(n), (1,) * n, ((1,),)) for n in (3, 9, 4, 8)]
     batches = micro_batches(examples, SEPARATE, budget=18)
     assert batches == [(1, 3), (2, 0)]
+
+
+def test_micro_batches_are_cut_where_padding_costs_more_than_a_pass():
+    examples = [Example(str(n), (1,) * n, ((1,),)) for n in (90, 20, 88, 19)]
+    for cost, cut in ((10, [(0, 2), (1, 3)]), (1000, [(0, 2, 1, 3)])):
+        layout = Layout(1 << 20, shareable=False, pass_tokens=cost)
+        assert micro_batches(examples, layout, budget=400) == cut
+
+
+@given(st.lists(st.integers(1, 60), max_size=8), st.integers(0, 200))
+def test_runs_cost_the_least(lengths, each):
+    lengths.sort(reverse=True)
+    cut = runs(lengths, each)
+    assert [i for part in cut for i in part] == list(range(len(lengths)))
+
+    def cost(parts):
+        return sum(each + len(part) * lengths[part[0]] for part in parts)
+
+    inside = range(1, len(lengths))
+    for size in range(len(lengths)):
+        for ends in combinations(inside, size):
+            edges = [0, *ends, len(lengths)]
+            assert cost(cut) <= cost([range(a, b) for a, b in pairwise(edges)])
+
+
+def test_a_pass_costs_a_gpu_more():
+    assert pass_tokens(CPU) < pass_tokens(torch.device("cuda"))
 
 
 def test_odd_examples_are_refused():

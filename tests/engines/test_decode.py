@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eva.engines.decode import Job, Unit, bands, decode, prefill, take
+from eva.engines.decode import Job, Unit, bands, decode, take
 from eva.engines.policy import load_policy
 from eva.engines.tiny import build_tiny
 from eva.types import SamplingParams
@@ -74,6 +74,17 @@ def test_a_prompt_alone_gets_the_same_responses(policy):
         assert tokens(alone) == [together[i]]
 
 
+def test_a_start_that_all_share_changes_nothing(policy):
+    start = [3, 1, 4, 1, 5, 9, 2, 6] * 4
+    prompts = [[*start, *prompt] for prompt in PROMPTS]
+    together = run(policy, prompts)
+    for i, prompt in enumerate(prompts):
+        (alone,) = run(policy, [prompt], draws=lambda _, response, i=i: draws(i, response))
+        assert tokens([alone]) == tokens([together[i]])
+        for one, other in zip(alone, together[i], strict=True):
+            assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
 def test_more_responses_leave_the_first_ones_alone(policy):
     more = tokens(run(policy, n=5, budget=100))
     assert [group[:2] for group in more] == tokens(run(policy, n=2))
@@ -106,17 +117,6 @@ def test_each_prompt_has_its_own_room(policy):
 
 def test_no_prompts_no_answers(policy):
     assert run(policy, []) == []
-
-
-def test_prefill_pads_without_a_trace(policy):
-    with torch.inference_mode():
-        logits, cache = prefill(policy.model, PROMPTS, pad_id=policy.pad_id)
-        assert cache.get_seq_length() == 30
-        for row, prompt in zip(logits, PROMPTS, strict=True):
-            plain = policy.model(torch.tensor([prompt]), use_cache=False).logits[0, -1]
-            assert row == pytest.approx(plain, abs=1e-4)
-    head = policy.model.get_output_embeddings()
-    assert not head._forward_pre_hooks
 
 
 @given(st.lists(st.integers(1, 500), max_size=40))

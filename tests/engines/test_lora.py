@@ -8,6 +8,7 @@ from peft import PeftModel
 from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from eva.engines import lora
 from eva.engines.lora import LoraSettings, adapter_names, attach, disabled, plain_copy
 from eva.errors import ConfigError
 
@@ -146,3 +147,30 @@ def test_the_random_state_of_gpus_is_not_touched(monkeypatch):
     monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
     attach(make(), LoraSettings(seed=3))
     assert 3 not in seeded
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_the_layer_is_pefts(dtype):
+    torch.manual_seed(2)
+    layer = dict(lora._layers(adapted(dtype=dtype)))["model.layers.0.mlp.up_proj"]
+    inputs = torch.randn(2, 5, 16, dtype=dtype)
+    found = []
+    for kind in (type(layer), lora.LoraLinear):
+        layer.zero_grad()
+        x = inputs.clone().requires_grad_()
+        out = kind.forward(layer, x)
+        out.float().square().sum().backward()
+        factors = [layer.lora_A["default"].weight, layer.lora_B["default"].weight]
+        found.append([out, x.grad, *(factor.grad.clone() for factor in factors)])
+    assert type(layer) is not lora.LoraLinear
+    for ours, pefts in zip(*found, strict=True):
+        assert ours.dtype == pefts.dtype
+        loose = 0.02 if dtype == torch.bfloat16 else 1e-5
+        assert (ours - pefts).norm() <= loose * pefts.norm()
+
+
+def test_under_autocast_the_layer_is_pefts():
+    layer = dict(lora._layers(adapted()))["model.layers.0.mlp.up_proj"]
+    inputs = torch.randn(5, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(layer(inputs), lora.LoraLinear.forward(layer, inputs))

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eva.engines.sampling import draw, draw_checked, finished
+from eva.engines.sampling import _rank, draw, draw_checked, finished
 from eva.errors import GenerationError
 from eva.types import SamplingParams
 
@@ -41,6 +41,23 @@ def test_every_tier_draws_what_the_definition_says(seed, vocabulary, spread, tem
     expected = [reference(logits.astype(float), u, temperature, top_p) for u in uniforms]
     # float32 logits leave a uniform that falls on a boundary free to go either way.
     assert sum(a != b for a, b in zip(tokens.tolist(), expected, strict=True)) <= 1
+
+
+@pytest.mark.parametrize("top_p", [0.5, 0.9, 0.97, 1.0])
+def test_what_is_drawn_early_is_what_the_whole_row_says(top_p):
+    # Flat enough that nuclei end far beyond the first tier, while most draws fall into it.
+    rng = torch.Generator().manual_seed(0)
+    logits = 2.5 * torch.randn(400, 5000, generator=rng)
+    uniforms = torch.rand(400, generator=rng, dtype=torch.float64)
+    tokens, _ = draw(logits, uniforms, temperature=1.0, top_p=top_p)
+    top = logits.sort(-1, descending=True)
+    shares = (top.values - logits.logsumexp(-1)[:, None]).double().exp()
+    rank, known = _rank(shares, uniforms, top_p, whole=True)
+    assert known.all()
+    assert tokens.tolist() == top.indices.gather(-1, rank[:, None])[:, 0].tolist()
+    _, early = _rank(shares[:, :64], uniforms, top_p, whole=False)
+    reached = shares[:, :64].sum(-1) >= top_p
+    assert early.sum() > max(100, reached.sum())
 
 
 def test_a_hand_worked_nucleus():

@@ -58,6 +58,8 @@ class Layout:
     """Hidden size of the model, which says when sharing a prompt pays."""
     shareable: bool
     """Whether the model can compute a prompt once for several completions."""
+    pass_tokens: int = 1 << 20
+    """What one more micro-batch costs, in tokens; the default cuts none to save padding."""
 
     def shares(self, example: Example) -> bool:
         """Whether the example's completions share one row, and so the prompt.
@@ -105,7 +107,11 @@ def shares(
     _check(examples)
     shapes = [layout.shape(example) for example in examples]
     order = sorted(range(len(examples)), key=lambda i: (shapes[i][0], -shapes[i][2], i))
-    return [_grouped(order[rank::world], shapes, budget) for rank in range(world)]
+    groups = [_grouped(order[rank::world], shapes, budget) for rank in range(world)]
+    return [
+        [part for group in own for part in _cut(group, shapes, layout.pass_tokens)]
+        for own in groups
+    ]
 
 
 def _grouped(
@@ -120,6 +126,43 @@ def _grouped(
         else:
             batches.append([i])
     return [tuple(batch) for batch in batches]
+
+
+def _cut(
+    group: tuple[int, ...], shapes: Sequence[tuple[bool, int, int]], each: int
+) -> Iterator[tuple[int, ...]]:
+    """Cut a micro-batch where the padding that this saves is worth another pass."""
+    tokens = [shapes[i][1] * shapes[i][2] for i in group]
+    yield from (group[part.start : part.stop] for part in runs(tokens, each))
+
+
+def pass_tokens(device: torch.device) -> int:
+    """Return how many tokens take as long as one more pass through the weights, whatever its size.
+
+    A GPU waits for kernels to be launched for it.
+    """
+    return 64 if device.type == "cpu" else 2048
+
+
+def runs(lengths: Sequence[int], each: int) -> list[range]:
+    """Cut falling lengths into runs of the least cost: rows times the longest, and `each` per run.
+
+    >>> runs([90, 88, 20, 19, 18], 10)
+    [range(0, 2), range(2, 5)]
+    >>> runs([90, 88, 20, 19, 18], 1000)
+    [range(0, 5)]
+    """
+    costs, begins = [0], [0]
+    for end in range(1, len(lengths) + 1):
+        cost, begin = min((costs[b] + each + lengths[b] * (end - b), b) for b in range(end))
+        costs.append(cost)
+        begins.append(begin)
+    cut: list[range] = []
+    end = len(lengths)
+    while end:
+        cut.append(range(begins[end], end))
+        end = begins[end]
+    return cut[::-1]
 
 
 def collate(

@@ -10,18 +10,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import Tensor, nn
-from transformers import DynamicCache
+from torch import Tensor
 
+from eva.engines.batching import pass_tokens, runs
 from eva.engines.cache import SlotCache
+from eva.engines.prefill import prefill, shared_start
+from eva.engines.products import quick_head
 from eva.engines.sampling import Draws, Sampled, draw_checked, finished
 from eva.types import Floats, SamplingParams
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import DynamicCache, PreTrainedModel
 
 _BAND = 2
 """Prompts share a cache while its widest row needs at most this many times the narrowest one's."""
@@ -79,9 +81,14 @@ def decode(model: PreTrainedModel, job: Job) -> list[list[Sampled]]:
         GenerationError: the model's logits are not finite.
     """
     answers: list[dict[int, Sampled]] = [{} for _ in job.prompts]
-    for members in bands([job.width(prompt) for prompt in range(len(job.prompts))]):
-        for row in _answer_band(model, job, members):
-            answers[row.prompt][row.response] = finished(row.token_ids, row.logprobs, job.end_ids)
+    if not job.prompts:
+        return []
+    with quick_head(model):
+        start = shared_start(model, job.prompts, pad_id=job.pad_id)
+        for members in bands([job.width(prompt) for prompt in range(len(job.prompts))]):
+            for row in _answer_band(model, job, members, start=start):
+                sampled = finished(row.token_ids, row.logprobs, job.end_ids)
+                answers[row.prompt][row.response] = sampled
     return [[found[i] for i in sorted(found)] for found in answers]
 
 
@@ -101,36 +108,9 @@ def bands(widths: Sequence[int]) -> list[list[int]]:
     return cut
 
 
-def prefill(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], *, pad_id: int
-) -> tuple[Tensor, DynamicCache]:
-    """Return the logits after each prompt, (P, V), and a cache of the padded prompts.
-
-    Prompts are padded on the right, where a causal model does not see it, so there is no mask.
-    """
-    width = max(map(len, prompts))
-    ids = torch.tensor(
-        [[*prompt, *[pad_id] * (width - len(prompt))] for prompt in prompts], device=model.device
-    )
-    rows = torch.arange(len(prompts), device=model.device)
-    last = torch.tensor([len(prompt) - 1 for prompt in prompts], device=model.device)
-
-    def narrow(_: object, states: tuple[Tensor, ...]) -> Tensor:
-        return states[0][rows, last][:, None]
-
-    # The head runs on one position per prompt; `logits_to_keep` could not name one for each.
-    head = cast("nn.Module", model.get_output_embeddings())  # type: ignore[no-untyped-call]
-    hook = head.register_forward_pre_hook(narrow)
-    cache = DynamicCache()
-    positions = torch.arange(width, device=model.device)[None]
-    try:
-        output = model(input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=True)
-    finally:
-        hook.remove()
-    return output.logits[:, -1], cache
-
-
-def _answer_band(model: PreTrainedModel, job: Job, members: Sequence[int]) -> Iterator[_Row]:
+def _answer_band(
+    model: PreTrainedModel, job: Job, members: Sequence[int], *, start: DynamicCache | None
+) -> Iterator[_Row]:
     width, n = job.width(members[0]), job.params.n
     slots = min(max(1, job.token_budget // width), n * len(members))
     queue = deque(
@@ -139,7 +119,7 @@ def _answer_band(model: PreTrainedModel, job: Job, members: Sequence[int]) -> It
         for begin in range(0, n, slots)
     )
     cache = SlotCache(slots, width, dtype=model.dtype, device=model.device)
-    batch = _Batch(model, job, cache)
+    batch = _Batch(model, job, cache, start)
     while queue or batch.rows:
         free = slots - len(batch.rows)
         units = take(queue, free) if free >= slots * _REFILL else []
@@ -161,16 +141,25 @@ def take(queue: deque[Unit], free: int) -> list[Unit]:
 class _Batch:
     """The live rows of one cache, and the token that each of them feeds in next."""
 
-    def __init__(self, model: PreTrainedModel, job: Job, cache: SlotCache) -> None:
-        self.model, self.job, self.cache = model, job, cache
+    def __init__(
+        self, model: PreTrainedModel, job: Job, cache: SlotCache, start: DynamicCache | None
+    ) -> None:
+        self.model, self.job, self.cache, self.start = model, job, cache, start
         self.rows: list[_Row] = []
         self.tokens = torch.empty(0, dtype=torch.long, device=model.device)
 
     def admit(self, units: Sequence[Unit]) -> None:
-        """Prefill the units' prompts and draw the first token of each response."""
+        """Prefill the units' prompts, those of unlike lengths apart, and draw first tokens."""
+        longest = sorted(units, key=lambda unit: -len(self.job.prompts[unit.prompt]))
+        lengths = [len(self.job.prompts[unit.prompt]) for unit in longest]
+        for part in runs(lengths, pass_tokens(self.model.device)):
+            self._admit([longest[i] for i in part])
+
+    def _admit(self, units: Sequence[Unit]) -> None:
         prompts = [self.job.prompts[unit.prompt] for unit in units]
         copies = len(units[0].responses)
-        logits, prefilled = prefill(self.model, prompts, pad_id=self.job.pad_id)
+        pad_id, start = self.job.pad_id, self.start
+        logits, prefilled = prefill(self.model, prompts, pad_id=pad_id, start=start)
         self.cache.admit(prefilled, [len(ids) for ids in prompts], copies)
         new = [self._row(unit.prompt, i) for unit in units for i in unit.responses]
         drawn = self._draw(logits.repeat_interleave(copies, dim=0), new)

@@ -23,6 +23,7 @@ from eva.engines.batching import (
     can_share,
     collate,
     columns_of,
+    pass_tokens,
     per_example,
     references_of,
     shares,
@@ -92,6 +93,7 @@ class LocalEngine:
         self._layout = Layout(
             width=model.config.get_text_config().hidden_size,
             shareable=settings.share_prompts and can_share(model),
+            pass_tokens=pass_tokens(model.device),
         )
         model.requires_grad_(True)
         self._adapter = lora.attach(model, settings.lora) if settings.lora else None

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from eva.engines.batching import Batch, hidden_states
+from eva.engines.products import wide_linear
 from eva.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _recomputed(
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, *, form: _Form) -> Tensor:
     """Return the logits, (chunk, vocabulary), in float32 or wider."""
     cast_bias = None if bias is None else bias.to(form.compute)
-    logits = functional.linear(hidden.to(form.compute), weight, cast_bias)
+    logits = wide_linear(hidden.to(form.compute), weight, cast_bias)
     logits = logits.to(torch.promote_types(form.compute, torch.float32))
     if form.scale != 1.0:
         logits = logits * form.scale

@@ -18,6 +18,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import Linear as LoraLinear
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
+from torch.nn import functional
 
 from eva.errors import ConfigError, unknown_name
 
@@ -48,6 +49,25 @@ class LoraSettings:
             target_modules=list(self.targets) or "all-linear",
             task_type="CAUSAL_LM",
         )
+
+
+class _Adapted(LoraLinear):
+    """peft's layer, which adds the update as it multiplies: no pass over it to scale or to add it.
+
+    These passes, and those of their gradients, took a fifth of an update on a CPU.
+    """
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Return the base layer's outputs and the scaled update."""
+        first, second = (getattr(self, name)[ADAPTER].weight for name in ("lora_A", "lora_B"))
+        mixed = torch.is_autocast_enabled(x.device.type) or x.dtype != first.dtype
+        if self.disable_adapters or self.merged or mixed or args or kwargs:
+            return super().forward(x, *args, **kwargs)
+        flat = x.reshape(-1, x.shape[-1])
+        base = self.base_layer(flat)
+        inner = functional.linear(flat, first)
+        out = torch.addmm(base, inner, second.t(), alpha=self.scaling[ADAPTER])
+        return out.reshape(*x.shape[:-1], -1)
 
 
 def attach(model: PreTrainedModel, settings: LoraSettings) -> LoraConfig:
@@ -82,6 +102,8 @@ def attach(model: PreTrainedModel, settings: LoraSettings) -> LoraConfig:
             f"lora: {odd[0]} is {type(model.get_submodule(odd[0])).__name__}, and only linear "
             "layers can be adapted; name the linear ones as targets"
         )
+    for _, layer in _layers(model):
+        layer.__class__ = _Adapted
     return config
 
 

@@ -69,24 +69,30 @@ def draw(
         top_p: mass of the nucleus, in (0, 1].
     """
     logits = logits.float()
+    total = logits.logsumexp(-1)
     if temperature == 0:
         tokens = logits.argmax(-1)
+    elif temperature == 1:
+        tokens = _invert(logits, total, uniforms, top_p)
     else:
-        tokens = _invert(logits / temperature, uniforms, top_p)
+        scores = logits / temperature
+        tokens = _invert(scores, scores.logsumexp(-1), uniforms, top_p)
     chosen = logits.gather(-1, tokens[:, None])[:, 0]
-    return tokens, chosen - logits.logsumexp(-1)
+    return tokens, chosen - total
 
 
-def _invert(scores: Tensor, uniforms: Tensor, top_p: float) -> Tensor:
-    """Invert each row's distribution function, tokens in order of falling probability."""
-    total = scores.logsumexp(-1)
+def _invert(scores: Tensor, total: Tensor, uniforms: Tensor, top_p: float) -> Tensor:
+    """Invert each row's distribution function, tokens in order of falling probability.
+
+    `total` is the logarithm of each row's sum of `exp(scores)`, (B,).
+    """
     tokens = torch.empty_like(uniforms, dtype=torch.long)
     rows = torch.arange(len(scores), device=scores.device)
     vocabulary = scores.shape[-1]
     for size in (*(tier for tier in _TIERS if tier < vocabulary), vocabulary):
         top = scores.topk(size)
-        mass = (top.values - total[:, None]).double().exp().cumsum(-1)
-        rank, known = _rank(mass, uniforms, top_p, whole=size == vocabulary)
+        shares = (top.values - total[:, None]).double().exp()
+        rank, known = _rank(shares, uniforms, top_p, whole=size == vocabulary)
         tokens[rows[known]] = top.indices.gather(-1, rank[:, None])[known, 0]
         if bool(known.all()):
             break
@@ -94,20 +100,20 @@ def _invert(scores: Tensor, uniforms: Tensor, top_p: float) -> Tensor:
     return tokens
 
 
-def _rank(mass: Tensor, uniforms: Tensor, top_p: float, *, whole: bool) -> tuple[Tensor, Tensor]:
+def _rank(shares: Tensor, uniforms: Tensor, top_p: float, *, whole: bool) -> tuple[Tensor, Tensor]:
     """Return the drawn rank of each row, and whether the ranks looked at suffice to know it.
 
-    `mass` is the cumulated probability of the ranks looked at, (R, K); `whole` says that no token
-    lies beyond them, so that what they lack of 1 is rounding.
+    `shares` are the probabilities of the ranks looked at, (R, K); `whole` says that no token lies
+    beyond them, so that what they lack of 1 is rounding. Where the nucleus ends beyond them, its
+    mass exceeds `top_p` by less than the last of them: often that is enough to know the rank.
     """
+    mass = shares.cumsum(-1)
     last = mass.shape[-1] - 1
-    if top_p < 1 or whole:
-        wanted = torch.full_like(mass[:, :1], top_p)
-        edge = torch.searchsorted(mass, wanted).clamp(max=last)
-        kept = mass.gather(-1, edge)[:, 0]
-        known = mass[:, last] >= top_p
-    else:
-        kept = torch.ones_like(uniforms)
-        known = mass[:, last] > uniforms
-    rank = torch.searchsorted(mass, (uniforms * kept)[:, None], right=True)[:, 0]
-    return rank.clamp(max=last), known | whole
+    edge = torch.searchsorted(mass, torch.full_like(mass[:, :1], top_p))
+    kept = mass.gather(-1, edge.clamp(max=last))
+    ends = (edge <= last) | whole
+    least = torch.where(ends, kept, top_p)
+    most = torch.where(ends, kept, (top_p + shares[:, -1:]).clamp(max=1.0))
+    bounds = torch.cat([least, most], dim=-1) * uniforms[:, None]
+    low, high = torch.searchsorted(mass, bounds, right=True).unbind(-1)
+    return low.clamp(max=last), ((low == high) & (low <= last)) | whole
