@@ -356,5 +356,36 @@ def test_a_changed_creator_is_noticed_on_resume(tmp_path):
     path = tmp_path / "run"
     with pytest.raises(faults.Crash), faults.armed("online/steps:before_write", at=6):
         played_into(path)  # dies in mix-up, where what is drawn depends on the seed
-    with pytest.raises(RunError, match="is drawn without it now"):
+    with pytest.raises(RunError, match="other prompts are drawn now"):
         played_into(path, seed=99)
+
+
+@pytest.mark.parametrize("at", [2, 3, 5, 8])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {
+            "human": human(5),
+            "sizes": {"batch": 8, "buffer": 4, "children": 1, "bootstrap_children": 0},
+        },
+        {"human": human(5), "evolver": None, "sizes": {"batch": 8, "buffer": 4}},
+        {"human": human(3), "sizes": {"batch": 4, "buffer": 12, "children": 2}},
+        {"human": human(4), "refills": 2, "reward": TokenMean(flat=("2", "3"))},
+    ],
+    ids=["short", "no_evolve", "few", "refills"],
+)
+def test_short_batches_and_refills_resume_to_the_same_run(changes, at, tmp_path):
+    played_into(tmp_path / "whole", **changes)
+    with pytest.raises(faults.Crash), faults.armed("online/steps:before_write", at=at):
+        played_into(tmp_path / "run", **changes)
+    played_into(tmp_path / "run", **changes)
+    assert snapshot(tmp_path / "run") == snapshot(tmp_path / "whole")
+
+
+def test_a_step_holds_no_prompt_twice_even_with_refills():
+    played = game(human=human(4), refills=3, reward=TokenMean(flat=("1", "2", "3")))
+    _, journal = play(played)
+    for t in (1, 2, 3):
+        for step in journal.read(Stage(t, "online/steps"), Step):
+            ids = [group.prompt.id for group in step.scored]
+            assert len(set(ids)) == len(ids)

@@ -140,7 +140,8 @@ def test_a_round_of_steps_adds_up():
     assert record["solver"]["training"] == {"updates": 4, "trained_tokens": 18}
 
 
-def test_contrast_needs_two_different_rewards():
-    assert records.has_contrast(group("a", [0.0, None, 1.0]))
-    assert not records.has_contrast(group("a", [1.0, None, 1.0]))
-    assert not records.has_contrast(group("a", [None, None]))
+def test_contrast_lacks_where_two_scored_answers_are_alike():
+    assert not records.lacks_contrast(group("a", [0.0, None, 1.0]))
+    assert records.lacks_contrast(group("a", [1.0, None, 1.0]))
+    # a failed reward is no lack of contrast, and stays to be seen
+    assert not records.lacks_contrast(group("a", [None, None]))

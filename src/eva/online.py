@@ -63,7 +63,10 @@ class Game(schedule.Game):
 
 
 def rounds(game: Game, journal: Journal, *, until: int) -> Iterator[Record]:
-    """Play rounds 1 to `until` and yield their records; committed ones are not played again."""
+    """Play rounds 1 to `until` and yield their records; committed ones are not played again.
+
+    To go on after an interruption, make the game anew: its gates know what was never committed.
+    """
     return schedule.rounds(game, journal, until=until, play=partial(play_round, game, journal))
 
 
@@ -147,12 +150,17 @@ class Player:
         )
         self._add(step)
         update = {f"solver/{name}": value for name, value in learned.items()}
-        step = replace(step, figures=update | game.creator.figures(step=number))
+        step = replace(step, figures=update | self._standing(number))
         place = number - self.numbers.start + 1
         figures = records.step_figures(step)
         self.journal.log(Stage(self.t, TRAINING), figures, step=place)
         self._tell(place, step, figures)
         return step
+
+    def _standing(self, number: int) -> dict[str, float]:
+        """Return figures of what waits: the buffer, and seeds that found no room."""
+        not_evolved = {"creator/not_evolved": float(self.game.pace.dropped)}
+        return not_evolved | self.game.creator.figures(step=number)
 
     def _tell(self, place: int, step: Step, figures: Mapping[str, float]) -> None:
         self._tokens += sum(group.group.generated_tokens for group in step.scored)
@@ -174,21 +182,24 @@ class Player:
         kept: list[ScoredGroup] = []
         missing = sampled = 0
         for _ in range(1 + game.refills):
-            draws.append(self._draw(number, len(draws), missing))
+            drawn = [prompt.id for draw in draws for prompt in draw.prompts]
+            draws.append(self._draw(number, drawn, missing))
             groups = game.engine.sample(
                 draws[-1].prompts, game.answers, self._streams(number, "answer")
             )
             scored = game.reward.score(groups)
             sampled += sum(group.generated_tokens for group in groups)
-            kept += [g for g in scored if not game.refills or records.has_contrast(g)]
+            kept += [g for g in scored if not (game.refills and records.lacks_contrast(g))]
             missing = len(draws[0].prompts) - len(kept)
             if not missing:
                 break
         return draws, kept, sampled - sum(group.group.generated_tokens for group in kept)
 
-    def _draw(self, number: int, again: int, count: int) -> Draw:
-        streams = self._streams(number, f"draw-{again}")
-        return self.game.creator.draw(self, streams, step=number, count=count)
+    def _draw(self, number: int, beside: Sequence[str], count: int) -> Draw:
+        """Draw prompts for a step, beside those that were drawn for it before."""
+        streams = self._streams(number, f"draw-{len(beside)}")
+        draw = self.game.creator.draw
+        return draw(self, streams, step=number, count=count, beside=beside)
 
     def _add(self, step: Step) -> None:
         """Let what was evolved into the buffer."""
@@ -201,14 +212,19 @@ class Player:
     def _again(self, step: Step) -> None:
         """Go through a recorded step: the same state follows, and nobody is asked anything."""
         game = self.game
-        draws = [self._draw(step.number, i, count) for i, count in enumerate(step.draws)]
-        drawn = {prompt.id for draw in draws for prompt in draw.prompts}
-        foreign = [g.prompt.id for g in step.scored if g.prompt.id not in drawn]
-        if foreign:
-            raise RunError(
-                f"step {step.number}: it was recorded with prompt {foreign[0]}, and is drawn "
-                "without it now: the population or the code has changed; begin a new run"
-            )
+        drawn: list[str] = []
+        missing = 0
+        for i, size in enumerate(step.draws):
+            draw = self._draw(step.number, drawn, missing)
+            drawn += [prompt.id for prompt in draw.prompts]
+            known = [group.prompt.id for group in step.scored if group.prompt.id in drawn]
+            missing = step.draws[0] - len(known)
+            last = i + 1 == len(step.draws)
+            if len(draw.prompts) != size or (last and len(known) != len(step.scored)):
+                raise RunError(
+                    f"step {step.number}: other prompts are drawn now than were recorded: the "
+                    "population, the config or the code has changed; begin a new run"
+                )
         game.learner.learn(game.engine, step.scored, step=step.number - 1, total=game.total)
         game.creator.rank([group.rewards for group in step.scored])
         self._add(step)

@@ -14,8 +14,19 @@ from eva.types import Arrival, Draw, Estimates, Evolution, Floats, Prompt, Score
 class OnlineCreator(Protocol):
     """Chooses and evolves prompts batch by batch (arXiv:2411.00062, sec. 3.3.2)."""
 
-    def draw(self, population: Population, streams: Streams, *, step: int, count: int = 0) -> Draw:
+    def draw(
+        self,
+        population: Population,
+        streams: Streams,
+        *,
+        step: int,
+        count: int = 0,
+        beside: Sequence[str] = (),
+    ) -> Draw:
         """Return the next batch of prompts, no prompt twice; 0 takes the creator's batch size.
+
+        Fewer come back where there are too few. Those of `beside`, drawn for the same step before,
+        are not drawn again.
 
         They leave the human set or the buffer at once, so that none is drawn twice by callers who
         fetch batches ahead. `population` holds the text of every prompt in the buffer.
@@ -65,6 +76,11 @@ class OnlineCreator(Protocol):
 class Pace(Protocol):
     """Says when seeds are evolved."""
 
+    @property
+    def dropped(self) -> int:
+        """Batches of seeds that found no room, and are not evolved; so far."""
+        ...
+
     def evolve(
         self, evolve: Callable[[], list[Evolution]], *, step: int, worth: Sequence[float]
     ) -> list[Arrival]:
@@ -72,6 +88,10 @@ class Pace(Protocol):
 
         `worth` is the informativeness of the seeds, and comes back with what became of them.
         """
+        ...
+
+    def close(self) -> None:
+        """Drop what has not begun, and wait for what has; called when the run ends or breaks."""
         ...
 
 

@@ -198,9 +198,10 @@ def of_evolutions(evolutions: Sequence[Evolution]) -> dict[str, Json]:
     }
 
 
-def has_contrast(group: ScoredGroup) -> bool:
-    """Whether two of its answers have different rewards."""
-    return len({reward for reward in group.rewards if reward is not None}) > 1
+def lacks_contrast(group: ScoredGroup) -> bool:
+    """Whether at least two answers are scored, and all those alike."""
+    rewards = [reward for reward in group.rewards if reward is not None]
+    return len(rewards) > 1 and len(set(rewards)) == 1
 
 
 def of_answers(scored: Sequence[ScoredGroup]) -> dict[str, Json]:

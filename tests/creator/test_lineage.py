@@ -42,3 +42,19 @@ def test_a_human_prompt_asks_for_nothing():
     shelf = Shelf()
     assert ancestors([Prompt.of("a")], shelf) == {Prompt.of("a").id: []}
     assert shelf.asked == []
+
+
+def test_an_ancestor_by_several_ways_counts_once():
+    left, right = Prompt.of("left 0"), Prompt.of("right 0")
+    everyone = [left, right]
+    for generation in range(1, 20):
+        # each generation has both of the last one as parents: 2 ** 20 ways, 40 ancestors
+        left, right = (
+            child(f"left {generation}", left, right),
+            child(f"right {generation}", left, right),
+        )
+        everyone += [left, right]
+    line = ancestors([left], Shelf(*everyone))[left.id]
+    assert len(line) == 38
+    assert len({prompt.id for prompt in line}) == 38
+    assert {prompt.text for prompt in line[-2:]} == {"left 18", "right 18"}

@@ -229,6 +229,20 @@ def test_invariants_of_any_game_and_a_restored_creator_goes_on_alike(
         assert [e for *_, e in ahead] == [e for *_, e in whole]
 
 
+def test_a_child_that_is_in_the_buffer_does_not_enter_again():
+    class Same:
+        chain = False
+
+        def propose(self, parents, step, streams):
+            made = parents[0].rewritten("always this", operator="same", born=1)
+            return [Proposal(parent, "same", made) for parent in parents]
+
+    made = creator(40, batch=4, buffer=20, children=3, evolver=Same())
+    for draw, *_ in play(made, 12):
+        assert len({prompt.id for prompt in draw.prompts}) == len(draw.prompts) == 4
+        assert len(made.buffer) <= 1
+
+
 def test_faults_are_named(tmp_path):
     with pytest.raises(ConfigError, match="no human prompts"):
         creator(0)

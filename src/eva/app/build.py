@@ -23,6 +23,7 @@ from eva.creator.operators import operator_set
 from eva.creator.rewriting import Rewriter
 from eva.creator.rules import RuleEvolver, Rules
 from eva.creator.sampling import SAMPLERS, rank, stratified
+from eva.errors import ConfigError
 from eva.protocols import Creator, Evolver, Gate, Generator, Progress, RewardModel, Sampler
 from eva.protocols_online import Learner, OnlineCreator
 from eva.solver.fitting import FitSettings
@@ -202,7 +203,16 @@ def sampler(section: config_parts.Sampler) -> Sampler:
 
 
 def solver(game: config.Config, progress: Progress) -> PairSolver:
-    """Return the solver of a config; no model is needed."""
+    """Return the solver of a config; no model is needed.
+
+    Raises:
+        ConfigError: the config's schedule is online, where there are no pairs of a round.
+    """
+    if game.schedule == "online":
+        raise ConfigError(
+            "schedule = 'online' trains step by step, and has no pairs of a round: for this stage "
+            "take a config with schedule = 'offline' and an objective such as 'dpo'"
+        )
     section = game.solver
     hyper = section.objective.model_dump(exclude={"name"})
     return PairSolver(

@@ -155,7 +155,7 @@ class Solver(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     learning_rate: Annotated[float, Field(gt=0)] = 5e-7
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
-    warmup: Share = 0.1
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of a round's updates. Paper: 0.1."""
     epochs: Positive = 1
     batch_size: Positive = 8
@@ -207,7 +207,7 @@ class Run(Section):
     chunk: Positive = 64
     """Prompts answered, scored or evolved between two commits."""
     checkpoint_every: Positive = 50
-    """Optimiser updates between two checkpoints."""
+    """Optimiser updates, or online steps, between two checkpoints."""
     keep_policies: Positive = 2
     """Policies of the newest rounds that are kept."""
     trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from eva import offline, online
@@ -65,14 +67,18 @@ def _play(folder: RunFolder, parts: Parts, config: Config) -> None:
     try:
         game = parts.game()
         if isinstance(game, online.Game):
-            records = online.rounds(game, journal, until=config.rounds)
+            with closing(game.pace):
+                _exhaust(online.rounds(game, journal, until=config.rounds))
         else:
-            records = offline.rounds(game, journal, until=config.rounds)
-        for _ in records:
-            pass
+            _exhaust(offline.rounds(game, journal, until=config.rounds))
     finally:
         tracker.close()
     folder.finish()
+
+
+def _exhaust(records: Iterator[object]) -> None:
+    for _ in records:
+        pass
 
 
 def _quieten() -> None:

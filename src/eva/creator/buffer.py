@@ -1,7 +1,7 @@
 """The prioritised generative buffer of online eva (arXiv:2411.00062, sec. 3.3.2).
 
 Prompts enter with a priority, are drawn in proportion to it, leave as they are drawn, and the
-oldest are evicted where there is no room. It holds numbers alone, about 24 bytes a prompt: ids,
+oldest are evicted where there is no room. It holds numbers alone, about 130 bytes a prompt: ids,
 priorities, ages. What an id stands for is the population's business.
 
 Departures from the paper, and what it leaves open
@@ -101,7 +101,11 @@ class Buffer:
         self.capacity = capacity
         self.staleness = staleness
         self._draw = DRAWS[draw]
+        self._inside: set[int] = set()
         self._allocate(1024)
+
+    def __contains__(self, id: str) -> bool:
+        return _key(id) in self._inside
 
     def __len__(self) -> int:
         return self._count
@@ -134,7 +138,9 @@ class Buffer:
             raise ValueError(f"priorities {list(priorities)}, expected finite numbers from 0")
         self._make_room(len(ids))
         entering = slice(self._tail, self._tail + len(ids))
-        self._keys[entering] = [_key(id) for id in ids]
+        keys = [_key(id) for id in ids]
+        self._keys[entering] = keys
+        self._inside.update(keys)
         self._priorities[entering] = values
         self._steps[entering] = step
         self._alive[entering] = True
@@ -186,6 +192,7 @@ class Buffer:
         self._steps[:count] = state["steps"]
         self._alive[:count] = True
         self._tail = self._count = count
+        self._inside = set(self._keys[:count].tolist())
 
     def _allocate(self, size: int) -> None:
         # dead places have priority 0, so that the paper's draw need not look whether they are alive
@@ -194,6 +201,7 @@ class Buffer:
         self._steps = np.zeros(size, dtype=np.int32)
         self._alive = np.zeros(size, dtype=np.bool_)
         self._tail = self._count = 0
+        self._inside = set()
 
     def _make_room(self, wanted: int) -> None:
         """Pack what is alive to the front where the end is reached, with room for what comes."""
@@ -205,7 +213,9 @@ class Buffer:
         self._priorities[places] = 0.0
         self._steps[places] = 0
         self._count -= len(places)
-        return [f"{key:016x}" for key in self._keys[places].tolist()]
+        keys = self._keys[places].tolist()
+        self._inside.difference_update(keys)
+        return [f"{key:016x}" for key in keys]
 
 
 def _key(id: str) -> int:

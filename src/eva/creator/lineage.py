@@ -12,7 +12,7 @@ _GENERATIONS = 64
 
 
 def ancestors(seeds: Sequence[Prompt], population: Population) -> dict[str, list[Prompt]]:
-    """Return the known ancestors of each seed by its id, the oldest first, itself not among them.
+    """Return the known ancestors of each seed by its id, the newest last, itself not among them.
 
     One look-up per generation, for all seeds together; the size of the population does not matter.
     """
@@ -28,9 +28,12 @@ def ancestors(seeds: Sequence[Prompt], population: Population) -> dict[str, list
 
 
 def _line(seed: Prompt, known: dict[str, Prompt]) -> list[Prompt]:
-    line: list[Prompt] = []
+    line: dict[str, Prompt] = {}
     young = [seed]
-    for _ in range(_GENERATIONS):
-        young = [known[id] for prompt in young for id in prompt.parents if id in known]
-        line = [*young, *line]
-    return line
+    while young:
+        parents = dict.fromkeys(id for prompt in young for id in prompt.parents)
+        # who is an ancestor by several ways counts once: else, with prompts that combine two, the
+        # line would double with every generation
+        young = [known[id] for id in parents if id in known and id not in line]
+        line |= {prompt.id: prompt for prompt in young}
+    return [*reversed(line.values())]

@@ -21,7 +21,7 @@ Departures from the paper, and what it leaves open
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -124,7 +124,15 @@ class BufferCreator:
             return "bootstrap"
         return "mix-up" if self._filled else "warm-up"
 
-    def draw(self, population: Population, streams: Streams, *, step: int, count: int = 0) -> Draw:
+    def draw(
+        self,
+        population: Population,
+        streams: Streams,
+        *,
+        step: int,
+        count: int = 0,
+        beside: Sequence[str] = (),
+    ) -> Draw:
         """Return a batch of prompts, which leave the human set or the buffer; see the protocol."""
         phase, size = self.phase, count or self.sizes.batch
         share = {"warm-up": 0.0, "mix-up": self.sizes.replayed, "bootstrap": 1.0}[phase]
@@ -132,7 +140,7 @@ class BufferCreator:
         fresh = max(0, len(self.human) - self._taken)
         wanted = max(round(share * size), size - fresh)
         replayed = self.buffer.draw(wanted, streams.of(), step=step)
-        human = self._next_human(size - len(replayed), streams.seed, beside=replayed)
+        human = self._next_human(size - len(replayed), streams.seed, beside={*replayed, *beside})
         return Draw(
             prompts=(*human, *population.prompts(replayed)),
             phase=phase,
@@ -180,13 +188,14 @@ class BufferCreator:
 
         `info` is the informativeness of the seeds by id.
         """
-        ids = [child.id for evolution in evolutions for child in evolution.children]
-        priorities = [
-            self._priority(info.get(evolution.parent_id, math.nan))
-            for evolution in evolutions
-            for _ in evolution.children
-        ]
-        evicted = self.buffer.add(ids, priorities, step=step)
+        entering: dict[str, float] = {}
+        for evolution in evolutions:
+            priority = self._priority(info.get(evolution.parent_id, math.nan))
+            for child in evolution.children:
+                # without a gate against duplicates a child may be there already
+                if child.id not in self.buffer:
+                    entering.setdefault(child.id, priority)
+        evicted = self.buffer.add(list(entering), list(entering.values()), step=step)
         self._filled = self._filled or self.buffer.full
         return evicted
 
@@ -225,7 +234,7 @@ class BufferCreator:
 
         try:
             self.restore(load_file(folder / STATE))
-        except (OSError, SafetensorError, KeyError) as error:
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise RunError(
                 f"{folder / STATE}: the creator's state cannot be read: {error}; put back a copy "
                 "of it, or begin a new run from the policy beside it"
@@ -248,7 +257,7 @@ class BufferCreator:
         own = mean if math.isnan(info) else info
         return max(0.0, own + self.sizes.shrink * (mean - own))
 
-    def _next_human(self, count: int, seed: int, *, beside: Sequence[str]) -> list[Prompt]:
+    def _next_human(self, count: int, seed: int, *, beside: Collection[str]) -> list[Prompt]:
         """Take human prompts in order; each further pass over them has an order of its own.
 
         A batch holds no prompt twice, so it is smaller where there are too few.

@@ -16,11 +16,17 @@ from eva.types import Arrival, Evolution
 class AtOnce:
     """Evolves within the step; implements `eva.protocols_online.Pace`."""
 
+    dropped = 0
+    """Nothing ever waits."""
+
     def evolve(
         self, evolve: Callable[[], list[Evolution]], *, step: int, worth: Sequence[float]
     ) -> list[Arrival]:
         """Return what became of the step's seeds."""
         return [Arrival(step, tuple(evolve()), tuple(worth))]
+
+    def close(self) -> None:
+        """Nothing is under way."""
 
 
 class Background:

@@ -87,7 +87,8 @@ def _count_online(game: Config, t: int, *, human: int) -> RoundCount:
     section, creator, solver = game.online, game.creator, game.solver
     prompts = section.steps * section.batch
     replies = prompts * game.answers.n * (1 + section.refills)
-    seeds = section.steps * ceil(section.evolved * section.batch) if creator.name == "eva" else 0
+    evolves = creator.name == "eva" and not isinstance(creator.evolver, NoEvolver)
+    seeds = section.steps * ceil(section.evolved * section.batch) if evolves else 0
     pairs = prompts if solver.objective.name == "oaif" else prompts * game.answers.n
     size = pairs // section.steps
     completion = game.answers.max_tokens * prompts * (2 if pairs == prompts else game.answers.n)
@@ -111,7 +112,9 @@ def _count_online(game: Config, t: int, *, human: int) -> RoundCount:
 def phases_of(game: Config, *, human: int) -> dict[str, int]:
     """Return the steps of each phase of an online run, if no child is refused."""
     section, steps = game.online, game.rounds * game.online.steps
-    children = game.creator.children if game.creator.name == "eva" else 0
+    if game.creator.name == "static":
+        return {"warm-up": steps, "mix-up": 0, "bootstrap": 0}
+    children = 1 if isinstance(game.creator.evolver, NoEvolver) else game.creator.children
     gained = ceil(section.evolved * section.batch) * children
     filling = min(ceil(section.buffer / gained) if gained else steps, human // section.batch)
     warm_up = min(steps, filling)
@@ -141,7 +144,7 @@ class EvaluationCount:
 def count_evaluation(game: Config, held_out: int) -> EvaluationCount:
     """Return what evaluating costs, `held_out` prompts being measured on."""
     section = game.evaluation
-    times = {"never": 0, "ends": 2, "rounds": 1 + game.rounds}[section.when]
+    times = {"never": 0, "after": 1, "ends": 2, "rounds": 1 + game.rounds}[section.when]
     parts = [(held_out, section.max_tokens)] if section.heldout else []
     if section.ifeval:
         size = 64 if section.ifeval.prompts == "fixed64" else 541

@@ -16,6 +16,7 @@ import numpy as np
 from eva.app.budget import budget_of
 from eva.app.build import Parts
 from eva.app.config import Config
+from eva.app.config_online import PolicyGradient
 from eva.app.config_parts import Classifier, InstructEvolver, Python, Relevance
 from eva.app.progress import Silent
 from eva.app.prompts import PromptSets, prompt_sets
@@ -337,6 +338,20 @@ def _online_remarks(game: Config, rounds: Sequence[RoundCount]) -> Iterator[str]
     phases = phases_of(game, human=rounds[0].human)
     shown = ", ".join(f"{name} {steps}" for name, steps in phases.items())
     yield f"online: {game.rounds * game.online.steps} steps, by phase at most: {shown}"
+    ignored = {
+        "solver": {"batch_size", "optimiser_state"} & game.solver.model_fields_set,
+        "creator": {"fraction", "evolved_share", "source"} & game.creator.model_fields_set,
+    }
+    for section, keys in ignored.items():
+        for key in sorted(keys):
+            yield f"{section}.{key} is of the offline schedule, and is not read online"
+    objective, sampled = game.solver.objective, game.policy.generation_dtype
+    corrected = isinstance(objective, PolicyGradient) and objective.correction != "none"
+    if sampled not in {"same", game.policy.dtype} and not corrected:
+        yield (
+            f"policy.generation_dtype = {sampled!r}: answers may be sampled in another type "
+            "than is trained in; solver.objective.correction weighs what that changes"
+        )
     if not phases["mix-up"] and game.creator.name == "eva":
         yield (
             "online: the buffer is never full, so no evolved prompt is answered before the human "

@@ -31,7 +31,10 @@ TABLES: Mapping[str, str] = {
 }
 """The columns of every table; docs/run-folder.md says what they mean."""
 
-INDEXES = ("scores (prompt_id)", "informativeness (prompt_id)", "refusals (parent_id)")
+INDEXES = (
+    *("scores (prompt_id)", "informativeness (prompt_id)", "refusals (parent_id)"),
+    "metrics (round, step)",
+)
 
 _JSON = frozenset({"messages", "checks", "parents", "columns", "causes", "metrics", "result"})
 

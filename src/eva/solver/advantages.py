@@ -88,7 +88,7 @@ def advantages(rewards: Rewards, *, estimator: str = "rloo", scale: Scale = "non
     if scale not in SCALES:
         raise ConfigError(unknown_name("scale", scale, SCALES))
     found = ADVANTAGES[estimator](rewards)
-    if scale == "none":
+    if scale == "none" or not found:
         return found
     groups = [_array(group) for group in rewards]
     if scale == "batch":

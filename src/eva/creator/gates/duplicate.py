@@ -48,8 +48,9 @@ class Duplicate:
     def __call__(self, child: Prompt, lineage: Sequence[Prompt]) -> str | None:
         """Return which prompt the child repeats, or None."""
         own = {ancestor.id for ancestor in lineage} | set(child.parents)
-        equal = self._equal.get(_identity(child)) or next(
-            (ancestor.id for ancestor in lineage if _identity(ancestor) == _identity(child)), None
+        identity = _identity(child)
+        equal = self._equal.get(identity) or next(
+            (ancestor.id for ancestor in lineage if _identity(ancestor) == identity), None
         )
         if equal:
             return f"equals {'its ancestor' if equal in own else 'prompt'} {equal}"
