@@ -253,13 +253,11 @@ def _window(steps: Sequence[Step]) -> Row:
     return {
         "phases": dict(Counter(step.phase for step in steps)),
         "trained": _levels(group.prompt for group in scored),
-        "contrast": _levels(group.prompt for group in scored if records.has_contrast(group)),
+        "contrast": _levels(group.prompt for group in scored if _contrast(group)),
         "seeds": _levels(seeds),
         "children": _levels(children),
         "evolved": sum(group.prompt.evolved for group in scored),
-        "evolved_contrast": sum(
-            group.prompt.evolved and records.has_contrast(group) for group in scored
-        ),
+        "evolved_contrast": sum(group.prompt.evolved and _contrast(group) for group in scored),
         "different": len({group.prompt.id for group in scored}),
         "refused": dict(sorted(refusals.items())),
         **{k: round(answers[k], 3) for k in ("reward_mean", "length_mean")},
@@ -269,6 +267,10 @@ def _window(steps: Sequence[Step]) -> Row:
             if "buffer" in k
         },
     }
+
+
+def _contrast(group: ScoredGroup) -> bool:
+    return len(set(group.rewards)) > 1
 
 
 def _levels(prompts: Iterable[Prompt]) -> list[int]:
