@@ -1,8 +1,8 @@
-"""The README's table: the quickstart's game over several seeds, measured at length.
+"""The README's table: the quickstart's game at full size, over several seeds, measured at length.
 
     python benchmarks/evidence.py --out runs/evidence
 
-plays `configs/quickstart.toml` once per seed, with more held-out prompts and all of IFEval, and
+plays `benchmarks/evidence.toml` once per seed, with more held-out prompts and all of IFEval, and
 writes `table.md` and `results.json`. It takes hours on a CPU, and goes on where it was when called
 again. Every seed starts from the same model and is measured on the same prompts, so the model is
 measured once, and the difference is paired by prompt.
@@ -22,7 +22,7 @@ from eva.app.results import evaluations
 from eva.evals.compare import compare
 from eva.runs.folder import RunFolder
 
-CONFIG = Path(__file__).parents[1] / "configs" / "quickstart.toml"
+CONFIG = Path(__file__).parent / "evidence.toml"
 SHOWN = {
     "heldout/reward/seen": "held-out constraints met, trained kinds",
     "heldout/reward/seen_1": "· one constraint",
