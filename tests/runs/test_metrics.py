@@ -47,6 +47,7 @@ def test_every_number_of_a_step_and_of_a_round_of_steps_is_in_the_table():
     step = records.of_step(
         3,
         draws=[Draw((prompt,), "mix-up", 1, 0)],
+        dropped_tokens=2,
         scored=scored,
         estimates=Estimates(np.array([1.0]), np.array([0.5]), np.array([1])),
         seeds=[0],

@@ -40,7 +40,7 @@ def proportional(weights: Floats, k: int, rng: np.random.Generator) -> Ints:
     than k come back where fewer weights are positive.
 
     >>> proportional(np.array([0.0, 2.0, 0.0, 1.0]), 3, np.random.default_rng(0)).tolist()
-    [3, 1]
+    [1, 3]
     """
     ends = np.cumsum(weights)
     drawn: list[int] = []

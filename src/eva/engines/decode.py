@@ -119,7 +119,7 @@ def _answer_band(
         for begin in range(0, n, slots)
     )
     cache = SlotCache(slots, width, dtype=model.dtype, device=model.device)
-    batch = _Batch(model, job, cache, start)
+    batch = _Batch(model, job, cache, start=start)
     while queue or batch.rows:
         free = slots - len(batch.rows)
         units = take(queue, free) if free >= slots * _REFILL else []
@@ -142,7 +142,7 @@ class _Batch:
     """The live rows of one cache, and the token that each of them feeds in next."""
 
     def __init__(
-        self, model: PreTrainedModel, job: Job, cache: SlotCache, start: DynamicCache | None
+        self, model: PreTrainedModel, job: Job, cache: SlotCache, *, start: DynamicCache | None
     ) -> None:
         self.model, self.job, self.cache, self.start = model, job, cache, start
         self.rows: list[_Row] = []

@@ -73,15 +73,15 @@ def draw(
     if temperature == 0:
         tokens = logits.argmax(-1)
     elif temperature == 1:
-        tokens = _invert(logits, total, uniforms, top_p)
+        tokens = _invert(logits, total, uniforms, top_p=top_p)
     else:
         scores = logits / temperature
-        tokens = _invert(scores, scores.logsumexp(-1), uniforms, top_p)
+        tokens = _invert(scores, scores.logsumexp(-1), uniforms, top_p=top_p)
     chosen = logits.gather(-1, tokens[:, None])[:, 0]
     return tokens, chosen - total
 
 
-def _invert(scores: Tensor, total: Tensor, uniforms: Tensor, top_p: float) -> Tensor:
+def _invert(scores: Tensor, total: Tensor, uniforms: Tensor, *, top_p: float) -> Tensor:
     """Invert each row's distribution function, tokens in order of falling probability.
 
     `total` is the logarithm of each row's sum of `exp(scores)`, (B,).
