@@ -1,7 +1,7 @@
 """The prioritised generative buffer of online eva (arXiv:2411.00062, sec. 3.3.2).
 
 Prompts enter with a priority, are drawn in proportion to it, leave as they are drawn, and the
-oldest are evicted where there is no room. It holds numbers alone, about 130 bytes a prompt: ids,
+oldest are evicted where there is no room. It holds numbers alone, about 90 bytes a prompt: ids,
 priorities, ages. What an id stands for is the population's business.
 
 Departures from the paper, and what it leaves open

@@ -11,12 +11,11 @@ from pathlib import Path
 from eva.app.results import comparisons, evaluations
 from eva.runs.folder import RunFolder
 from eva.runs.tables import Logged
+from eva.schedule import TRAINING
 from eva.types import Json
 from eva.views import steps
 from eva.views.lineage import Lineage, Row
 from eva.views.steps import StepLine
-
-TRAINING = "solver/train"
 
 
 @dataclass(frozen=True)
