@@ -3,7 +3,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from eva.app import config, config_parts
+from eva.app import config, config_parts, config_rewards
 from eva.creator.gates.duplicate import Duplicate
 from eva.creator.gates.length_band import LengthBand
 from eva.creator.sampling import SAMPLERS
@@ -11,7 +11,7 @@ from eva.solver.objectives import OBJECTIVES
 
 
 def sections():
-    for module in (config, config_parts):
+    for module in (config, config_parts, config_rewards):
         for value in vars(module).values():
             if isinstance(value, type) and issubclass(value, BaseModel) and value is not BaseModel:
                 yield value

@@ -3,7 +3,7 @@ import json
 import pytest
 from pydantic import TypeAdapter
 
-from eva.app.config_parts import Reward
+from eva.app.config_rewards import Reward
 from eva.app.load import parse_config
 from eva.app.prompts import prompt_sets
 from eva.app.rewards import reward_model

@@ -17,12 +17,11 @@ from eva.app.config_parts import (
     OfflineObjective,
     Operator,
     Pairs,
-    Reward,
-    Rules,
     Sampler,
     Section,
     Share,
 )
+from eva.app.config_rewards import Reward, Rules
 
 __all__ = ["Config"]
 

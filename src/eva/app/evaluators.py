@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from eva.app import config
-from eva.app.config_parts import Rules
+from eva.app.config_rewards import Rules
 from eva.app.prompts import PromptSets
 from eva.app.rewards import reward_model
 from eva.constraints import HELD_OUT

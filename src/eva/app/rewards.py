@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eva.app.config_parts import Classifier, Combined, Python, Relevance, Reward, Rules
+from eva.app.config_rewards import Classifier, Combined, Python, Relevance, Reward, Rules
 from eva.data.assets import resolve
 from eva.protocols import RewardModel
 

@@ -17,7 +17,8 @@ from eva.app.budget import budget_of
 from eva.app.build import Parts
 from eva.app.config import Config
 from eva.app.config_online import PolicyGradient
-from eva.app.config_parts import Classifier, InstructEvolver, Python, Relevance
+from eva.app.config_parts import InstructEvolver
+from eva.app.config_rewards import Classifier, Python, Relevance
 from eva.app.progress import Silent
 from eva.app.prompts import PromptSets, prompt_sets
 from eva.constraints import HELD_OUT, partition

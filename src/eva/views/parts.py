@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from eva.app import config_parts
+from eva.app import config_parts, config_rewards
 from eva.app.config import Config
 from eva.app.config_online import Oaif
 from eva.errors import ConfigError, unknown_name
@@ -169,7 +169,7 @@ def objectives() -> list[Part]:
 
 def rewards() -> list[Part]:
     """Return the rewards."""
-    return list(_sections(config_parts.Reward))
+    return list(_sections(config_rewards.Reward))
 
 
 def optimisers() -> list[Part]:
