@@ -25,7 +25,7 @@ quickstart: $(STAMP)  ## watch a real chat model train on prompts that eva write
 	$(BIN)/eva quickstart
 
 test: $(STAMP)  ## the whole suite; skips GPU tests where there is none
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
 
 check: $(STAMP)  ## what a reviewer runs first
 	$(BIN)/ruff check .
