@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import torch
 from jinja2.exceptions import TemplateError
 from torch import nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from eva.errors import ConfigError
+from eva.rewards.armorm import ARCHITECTURE, ArmoRM
 from eva.rewards.conversation import Conversations, Row
 from eva.rewards.guard import as_score, raised
 from eva.types import Group, Prompt, Score, ScoredGroup
@@ -119,7 +120,7 @@ class ClassifierReward:
             ConfigError: there is no such model, its head is missing, or it has other labels.
         """
         model = load_model(source, dtype=torch.float32 if device == "cpu" else "auto")
-        labels = model.config.num_labels
+        labels = 1 if isinstance(model, ArmoRM) else model.config.num_labels
         if labels not in (1, 2):
             raise ConfigError(
                 f"reward model {str(source)!r}: {labels} labels; expected 1 (a reward) or 2 (bad,"
@@ -191,8 +192,10 @@ def load_model(
         ConfigError: there is no such model, or it lacks weights.
     """
     try:
+        known = AutoConfig.from_pretrained(source).architectures or []
+        kind: Any = ArmoRM if ARCHITECTURE in known else AutoModelForSequenceClassification
         # With loading info a pair comes back, which the library's annotations do not say.
-        loaded: Any = AutoModelForSequenceClassification.from_pretrained(
+        loaded: Any = kind.from_pretrained(
             source, dtype=dtype, use_safetensors=True, output_loading_info=True, **config
         )
     except (OSError, ValueError) as error:
@@ -225,6 +228,8 @@ def make_classifier(model: PreTrainedModel, source: str | Path) -> Classifier:
             f"reward model {str(source)!r}: its tokenizer knows no word of {_SENTENCE!r}; its files"
             " are missing or damaged"
         )
+    if isinstance(model, ArmoRM):
+        model.reads(tokenizer)
     # A cache of keys and values is for generating.
     model.config.use_cache = False
     pad_id = model.config.get_text_config().pad_token_id
@@ -243,6 +248,9 @@ def head_of(model: PreTrainedModel) -> Head:
 
 def widen_head(model: PreTrainedModel) -> None:
     """Let the head compute in float32: in bfloat16 a reward near 10 has steps of 1/16, and ties."""
+    if isinstance(model, ArmoRM):
+        model.widen_head()
+        return
     _, head = head_of(model)
     if head.weight.dtype == torch.float32:
         return
