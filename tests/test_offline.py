@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from eva.solver.fitting import FitSettings
 from eva.solver.pairs import PairSettings
 from eva.solver.solver import PairSolver
 from eva.types import (
+    Example,
     Group,
     Prompt,
     Proposal,
@@ -270,6 +271,33 @@ def test_arms_cost_the_same_within_two_percent(arm):
     records, _ = play(game(**big, **arm, budget=budget))
     spent = np.cumsum([record["tokens"]["total"] for record in records])
     assert np.allclose(spent, totals, rtol=0.02)
+
+
+class Better:
+    """Rewrites answers into one whose reward is above all others, or below."""
+
+    def __init__(self, token):
+        self.token = token
+
+    def rewrite(self, scored, policy, streams):
+        response = Response("better", (self.token,) * 3)
+        return [replace(group.group, responses=(response,)) for group in scored]
+
+
+@pytest.mark.parametrize(("token", "chosen"), [(1000, 20), (-1000, 0)])
+def test_a_rewritten_answer_is_chosen_where_its_reward_is_the_highest(token, chosen):
+    (record,), journal = play(game(rewriter=Better(token)), until=1)
+    examples = journal.read(Stage(1, "solver/new_pairs"), Example)
+    assert sum(e.completions[0] == (token,) * 3 for e in examples) == chosen
+    solver = record["solver"]
+    assert (solver["rewritten"], solver["rewritten_better"]) == (20, chosen / 20)
+    assert (solver["rewritten_gain"] > 0) == (token > 0)
+    assert record["tokens"]["rewriter"] == 60
+    # the round's own answers are told without their rewrites
+    assert solver["reward_best"] < 1000
+    assert record["tokens"]["total"] == sum(
+        record["tokens"][part] for part in ("creator", "rewriter", "solver", "trained")
+    )
 
 
 def test_scratch_trains_the_first_weights_on_all_pairs_so_far():

@@ -49,3 +49,17 @@ def test_scores_and_responses_must_match():
     assert ScoredGroup(group, (Score(None, "nan"),)).rewards == (None,)
     with pytest.raises(ValueError, match="0 scores for 1 responses"):
         ScoredGroup(group, ())
+
+
+def test_joined_groups_keep_each_response_beside_its_score():
+    prompt = Prompt.of("x")
+    own = ScoredGroup(
+        Group(prompt, (1,), (Response("a", (1,)), Response("b", (2,))), "p"),
+        (Score(0.5), Score(None, "nan")),
+    )
+    rewrite = ScoredGroup(Group(prompt, (1,), (Response("c", (3,)),), "q"), (Score(0.9),))
+    both = own.joined(rewrite)
+    assert both.rewards == (0.5, None, 0.9)
+    assert [r.text for r in both.group.responses] == ["a", "b", "c"]
+    assert (both.prompt, both.group.policy) == (prompt, "p")
+    assert len(own.group.responses) == 2

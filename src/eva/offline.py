@@ -23,10 +23,10 @@ from functools import partial
 
 from eva import records, schedule
 from eva.errors import SolverError
-from eva.protocols import Creator, Journal, Solver
+from eva.protocols import Creator, Journal, ResponseRewriter, Solver
 from eva.rng import Streams
 from eva.schedule import answer_and_score, hold_policy
-from eva.types import Evolution, Example, Json, Prompt, ScoredGroup, Stage
+from eva.types import Evolution, Example, Group, Json, Prompt, ScoredGroup, Stage
 
 __all__ = ["Game", "rounds"]
 
@@ -40,6 +40,8 @@ class Game(schedule.Game):
     """None trains on human prompts only."""
     source: str = "last"
     """What the creator evolves: `last`, `human` or `population`."""
+    rewriter: ResponseRewriter | None = None
+    """Rewrites the best answer of every prompt before pairs are made; None rewrites none."""
     new_human: bool = False
     """Whether every round takes the next `per_round` human prompts."""
     budget: Mapping[int, int] | None = None
@@ -63,7 +65,8 @@ def play_round(
     else:
         left = game.budget[t] - records.tokens(*history, creator)
         scored = answers_within(game, journal, t, prompts=prompts, tokens=left)
-    solver = solver_step(game, journal, t, scored=scored)
+    improved, rewrites = rewrite_answers(game, journal, t, scored=scored)
+    solver = {**solver_step(game, journal, t, scored=improved), **rewrites}
     record = records.of_round(t, prompts=prompts, creator=creator, scored=scored, solver=solver)
     journal.log(Stage(t, "record"), records.figures(record))
     return record
@@ -152,6 +155,32 @@ def answers_within(
         size = round((tokens - spent) / max(spent / len(scored), 1))
         size, block = max(0, size if size < 4 else size // 2), block + 1
     return scored
+
+
+def rewrite_answers(
+    game: Game, journal: Journal, t: int, *, scored: Sequence[ScoredGroup]
+) -> tuple[Sequence[ScoredGroup], Mapping[str, Json]]:
+    """Let the policy rewrite its best answers, and the reward score them beside the others."""
+    rewriter = game.rewriter
+    if rewriter is None:
+        return scored, {}
+    streams = Streams(game.seed, t, "solver/rewrite/answer")
+    groups = journal.map(
+        Stage(t, "solver/rewrite/answer"),
+        scored,
+        lambda chunk: rewriter.rewrite(chunk, game.engine, streams),
+        rows=Group,
+        chunk=game.chunk,
+    )
+    rewrites = journal.map(
+        Stage(t, "solver/rewrite/score"),
+        groups,
+        game.reward.score,
+        rows=ScoredGroup,
+        chunk=game.chunk,
+    )
+    both = [group.joined(new) for group, new in zip(scored, rewrites, strict=True)]
+    return both, records.of_rewrites(scored, rewrites)
 
 
 def solver_step(

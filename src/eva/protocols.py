@@ -248,6 +248,16 @@ class Solver(Protocol):
         ...
 
 
+class ResponseRewriter(Protocol):
+    """Improves the policy's best answers before pairs are made of them."""
+
+    def rewrite(
+        self, scored: Sequence[ScoredGroup], policy: Generator, streams: Streams
+    ) -> list[Group]:
+        """Return a group per scored one, in order, with the rewrite of its best answer, or none."""
+        ...
+
+
 class Evaluator(Protocol):
     """Measures a policy on prompts it does not train on."""
 

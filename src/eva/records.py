@@ -40,7 +40,7 @@ def of_round(
     answers = of_answers(scored)
     tokens = {
         "creator": creator.get("generated_tokens", 0),
-        "rewriter": creator.get("rewriter_tokens", 0),
+        "rewriter": creator.get("rewriter_tokens", 0) + solver.get("rewriter_tokens", 0),
         "solver": answers.pop("generated_tokens"),
         "trained": solver["training"]["trained_tokens"],
     }
@@ -222,6 +222,22 @@ def of_answers(scored: Sequence[ScoredGroup]) -> dict[str, Json]:
         "unanswered": sum(not group.group.responses for group in scored),
         "length_mean": mean(len(response.token_ids) for response in responses),
         "truncated": mean(response.truncated for response in responses),
+    }
+
+
+def of_rewrites(scored: Sequence[ScoredGroup], rewrites: Sequence[ScoredGroup]) -> dict[str, Json]:
+    """Return what rewriting the best answers gave, beside the groups that they belong to."""
+    gains = [
+        max(new) - max(known)
+        for group, rewrite in zip(scored, rewrites, strict=True)
+        if (new := [r for r in rewrite.rewards if r is not None])
+        and (known := [r for r in group.rewards if r is not None])
+    ]
+    return {
+        "rewritten": len(gains),
+        "rewritten_better": mean(gain > 0 for gain in gains),
+        "rewritten_gain": mean(gains),
+        "rewriter_tokens": sum(rewrite.group.generated_tokens for rewrite in rewrites),
     }
 
 

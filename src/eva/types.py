@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -196,6 +196,11 @@ class ScoredGroup:
     def rewards(self) -> tuple[float | None, ...]:
         """Rewards, (G,); None where scoring failed."""
         return tuple(score.reward for score in self.scores)
+
+    def joined(self, other: ScoredGroup) -> ScoredGroup:
+        """Return this group with the responses and scores of another one after its own."""
+        responses = (*self.group.responses, *other.group.responses)
+        return ScoredGroup(replace(self.group, responses=responses), (*self.scores, *other.scores))
 
 
 @dataclass(frozen=True, slots=True)

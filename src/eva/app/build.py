@@ -30,6 +30,7 @@ from eva.solver.fitting import FitSettings
 from eva.solver.objectives import make_objective
 from eva.solver.pairs import PairSettings
 from eva.solver.reference import reference_for
+from eva.solver.response_rewriting import AnswerRewriter
 from eva.solver.solver import PairSolver
 from eva.types import SamplingParams
 
@@ -176,6 +177,7 @@ class Parts:
                 creator=self.creator(),
                 source=game.creator.source,
                 new_human=game.creator.name == "new_human",
+                rewriter=answer_rewriter(game),
                 budget=budget_of(game),
                 **shared,
             )
@@ -200,6 +202,15 @@ def sampler(section: config_parts.Sampler) -> Sampler:
     if section.name == "rank":
         return partial(rank, beta=section.beta)
     return SAMPLERS[section.name]
+
+
+def answer_rewriter(game: config.Config) -> AnswerRewriter | None:
+    """Return what rewrites answers, or None where the config asks for nothing of the kind."""
+    section = game.solver.rewrite
+    if section is None:
+        return None
+    params = SamplingParams(1, section.temperature, section.top_p, section.max_tokens)
+    return AnswerRewriter(params)
 
 
 def solver(game: config.Config, progress: Progress) -> PairSolver:

@@ -136,6 +136,14 @@ class Creator(Section):
     """Operators of your own, by name in an evolver's `operators`."""
 
 
+class Rewriting(Section):
+    """The policy rewrites its best answers; a rewrite is chosen where its reward is the highest."""
+
+    temperature: Annotated[float, Field(ge=0)] = 0.7
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
+    max_tokens: Positive = 2048
+
+
 class Solver(Section):
     """How the policy trains on a round's pairs."""
 
@@ -146,6 +154,8 @@ class Solver(Section):
 
     `sampler` is the same policy by the log-probs recorded while it answered, which saves a pass.
     """
+    rewrite: Rewriting | None = None
+    """The paper's response rewriter; without this section answers are left as sampled."""
     start: Literal["incremental", "scratch"] = "incremental"
     """`scratch` trains the first weights on the pairs of all rounds so far."""
     optimiser: Literal["adamw", "rmsprop", "sgd"] = "adamw"
@@ -275,6 +285,15 @@ class Config(BaseModel):
                 "solver.reference 'sampler' takes the answering policy as recorded: with start "
                 "'scratch' or another policy.generation_dtype it is not the one that training "
                 "starts from; take 'previous'"
+            )
+        if self.solver.rewrite and self.solver.reference == "sampler":
+            raise ValueError(
+                "solver.reference 'sampler' has no log-probs of answers that solver.rewrite made: "
+                "take 'previous'"
+            )
+        if self.solver.rewrite and (self.budget.tokens or self.budget.match):
+            raise ValueError(
+                "solver.rewrite samples tokens that a budget does not plan for: drop one of them"
             )
         if self.budget.tokens and self.budget.match:
             raise ValueError("budget: set tokens or match, not both")

@@ -97,6 +97,8 @@ def misfits(game: Config) -> Iterator[str]:
             "creator.name 'new_human': online takes new human prompts from the set by itself; "
             "take 'static', with prompts.per_round as large as wanted"
         )
+    if solver.rewrite:
+        yield "solver.rewrite improves the answers of a whole round: take schedule = 'offline'"
     if solver.start == "scratch":
         yield "solver.start 'scratch' begins rounds anew, and online goes on: take 'incremental'"
     if solver.reference not in {"auto", "base"}:

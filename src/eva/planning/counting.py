@@ -31,7 +31,7 @@ class RoundCount:
     generated_tokens: int
     """Of the answers."""
     rewriter_tokens: int
-    """Sampled by a language model that evolves."""
+    """Sampled to evolve prompts, and to rewrite answers."""
     pairs: int
     updates: int
     reference_tokens: int
@@ -65,6 +65,8 @@ def _count(game: Config, t: int, *, originals: int, earlier: int) -> RoundCount:
         if isinstance(creator.evolver, InstructEvolver):
             rewriter_tokens = seeds * creator.children * creator.evolver.max_tokens
     replies = (asked + prompts) * answers.n
+    if solver.rewrite:
+        rewriter_tokens += prompts * solver.rewrite.max_tokens
     pairs = earlier + prompts
     completion = 2 * pairs * answers.max_tokens
     referred = reference_for(solver.objective.name, solver.reference) != "none"
