@@ -17,7 +17,9 @@ def sections():
                 yield value
 
 
-@pytest.mark.parametrize("section", sorted(set(sections()), key=lambda s: s.__name__), ids=lambda s: s.__name__)
+@pytest.mark.parametrize(
+    "section", sorted(set(sections()), key=lambda s: s.__name__), ids=lambda s: s.__name__
+)
 def test_sections_are_frozen_closed_and_documented(section):
     assert section.model_config["frozen"]
     assert section.model_config["extra"] == "forbid"
