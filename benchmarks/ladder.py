@@ -24,16 +24,19 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from ladder_arms import ABLATIONS, ARMS, MAIN, Bed, Row, play
+from ladder_arms import ABLATIONS, ARMS, MAIN, WIDE, Bed, Row, play
 from ladder_plot import plot
 from ladder_table import Run, budget, runs, seeds_of, shared, success_table, training_table
 from ladder_task import heldout
 
 RESULTS = Path(__file__).parent / "results" / "ladder"
 FIRST = next(iter(MAIN))
-"""The arm that the others are compared with."""
-TABLES = {"main": tuple(MAIN), **{name: (FIRST, *table) for name, table in ABLATIONS.items()}}
-"""Arms by table."""
+TABLES = {
+    "main": tuple(MAIN),
+    "all levels": tuple(WIDE),
+    **{name: (FIRST, *table) for name, table in ABLATIONS.items()},
+}
+"""Arms by table; the others are compared with the first."""
 WITHHELD = 20
 """Prompts of each task and level that the model is not shown; the held-out ones are among them."""
 
@@ -54,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the command's options."""
     made = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     made.add_argument("--arms", nargs="+", choices=ARMS, metavar="ARM", help=", ".join(ARMS))
-    made.add_argument("--ablation", choices=[*ABLATIONS, "all"], help="play a further table")
+    made.add_argument("--ablation", choices=[*TABLES, "all"], help="play a further table")
     made.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     made.add_argument("--steps", type=int, default=Bed().steps, help="steps of a run")
     made.add_argument("--out", type=Path, default=RESULTS)
@@ -75,7 +78,7 @@ def bed_of(options: argparse.Namespace) -> Bed:
 
 def wanted(options: argparse.Namespace) -> list[tuple[str, int]]:
     """Return arms and seeds to play, a seed of all arms before the next."""
-    names = list(ABLATIONS) if options.ablation == "all" else [options.ablation or "main"]
+    names = list(TABLES) if options.ablation == "all" else [options.ablation or "main"]
     arms = options.arms or dict.fromkeys(arm for name in names for arm in TABLES[name])
     return [(arm, seed) for seed in options.seeds for arm in arms]
 
@@ -137,7 +140,8 @@ def summarise(out: Path) -> str:
     parts = []
     for name, arms in TABLES.items():
         shown = [arm for arm in arms if seeds_of(found, arm)]
-        if FIRST not in shown or not {*shown} - ({FIRST} if name == "main" else {*MAIN}):
+        new = {*shown} - ({FIRST} if name == "main" else {*MAIN})
+        if arms[0] not in shown or not new:
             continue
         some = shared(found, shown)
         parts.append(section(name, some, shown))
@@ -154,8 +158,8 @@ def section(name: str, found: Mapping[tuple[str, int], Run], arms: Sequence[str]
     parts = [
         f"## {name}",
         f"Success on held-out prompts after {tokens:,} generated tokens, seeds "
-        f"{', '.join(map(str, seeds_of(found, FIRST)))}:",
-        success_table(found, arms, tokens=tokens, to=FIRST),
+        f"{', '.join(map(str, seeds_of(found, arms[0])))}:",
+        success_table(found, arms, tokens=tokens, to=arms[0]),
         "What was trained on, means over seeds:",
         training_table(found, arms),
     ]

@@ -96,6 +96,17 @@ MAIN: Mapping[str, Arm] = MappingProxyType(
 """The arms of the main table; the others are compared with the first."""
 
 
+WIDE: Mapping[str, Arm] = MappingProxyType(
+    {
+        "eva, all levels": Arm(top=LEVELS),
+        "uniform evolving, all levels": Arm(metric="uniform", top=LEVELS),
+        "static, all levels": MAIN["static, all levels"],
+    }
+)
+"""Arms whose human prompts are of every level, half of them without contrast: there is more to
+choose among than in the main table. The others are compared with the first."""
+
+
 def _without(operator: str) -> Arm:
     return Arm(operators=tuple(name for name in MOVES if name != operator))
 
@@ -141,7 +152,7 @@ ABLATIONS: Mapping[str, Mapping[str, Arm]] = MappingProxyType(
 """Arms of the further tables; each is eva but for one thing."""
 
 ARMS: Mapping[str, Arm] = MappingProxyType(
-    {**MAIN, **{name: arm for table in ABLATIONS.values() for name, arm in table.items()}}
+    {**MAIN, **WIDE, **{name: arm for table in ABLATIONS.values() for name, arm in table.items()}}
 )
 
 

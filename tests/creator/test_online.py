@@ -157,8 +157,20 @@ def test_without_an_evolver_the_seeds_come_back():
     shelf = Shelf(made.human)
     for draw, _, seeds, evolutions, _ in play(made, 10, shelf=shelf):
         assert children(evolutions) == [draw.prompts[i].id for i in seeds]
-    assert draw.phase == "bootstrap"
-    assert draw.replayed > 0
+    assert draw.phase == "mix-up"
+    assert draw.replayed == 2
+
+
+def test_without_an_evolver_the_human_set_begins_again_and_the_buffer_never_runs_dry():
+    made = creator(20, batch=4, buffer=10, evolver=None)
+    draws = [draw for draw, *_ in play(made, 60)]
+    full = next(i for i, draw in enumerate(draws) if draw.phase == "mix-up")
+    assert {draw.phase for draw in draws[full:]} == {"mix-up"}
+    assert {(len(draw.prompts), draw.replayed) for draw in draws[full:]} == {(4, 2)}
+    late = draws[-10:]
+    assert all(draw.recycled == 2 for draw in late)
+    # half of late batches are human prompts in new orders, so all of them are seen again
+    assert {p.id for draw in draws[-20:] for p in draw.prompts} == {p.id for p in made.human}
 
 
 def test_a_childs_priority_is_its_seeds_shrunk_to_the_mean():

@@ -1,7 +1,7 @@
 import pytest
 
 from eva.app.load import parse_config
-from eva.planning.counting import count_evaluation, count_rounds, totals
+from eva.planning.counting import count_evaluation, count_rounds, phases_of, totals
 
 BASE = {
     "rounds": 3,
@@ -69,3 +69,18 @@ def test_evaluations(when, times):
     sums = totals(rounds(), count)
     assert sums["answers"] == 600 + 1200 + 1200
     assert sums["evaluation_tokens"] == count.tokens
+
+
+def phases(evolver, human=100):
+    online = {"steps": 30, "batch": 8, "buffer": 32, "replayed": 0.5, "evolved": 0.5}
+    changes = {"schedule": "online", "online": online, "solver": {"objective": "rloo"}}
+    creator = {"evolver": {"name": evolver}, "children": 4}
+    return phases_of(parse_config(BASE | changes | {"rounds": 1, "creator": creator}), human=human)
+
+
+def test_phases_by_hand():
+    # 16 children a step: full after 2 steps and 16 human prompts; the other 84 last 21 steps of 4
+    assert phases("evol_instruct") == {"warm-up": 2, "mix-up": 21, "bootstrap": 7}
+    # 4 seeds a step: full after 8 steps, and the human set begins again
+    assert phases("none") == {"warm-up": 8, "mix-up": 22, "bootstrap": 0}
+    assert phases("none", human=24) == {"warm-up": 8, "mix-up": 22, "bootstrap": 0}

@@ -12,7 +12,9 @@ Departures from the paper, and what it leaves open
   the running mean of all informativeness seen (`shrink`; 0 takes the seed's own).
 - Where gates refused so much that B cannot fill a batch, human prompts are taken again, in a new
   order: the count says how often (`recycled`). Without children that is training on a static set.
-- Without an evolver the seeds themselves enter B: the paper's "no evolve", online.
+- Without an evolver the seeds themselves enter B: the paper's "no evolve", online. Nothing new is
+  written then, and each batch is larger than what comes back of it; so instead of bootstrap the
+  human set begins again (`recycled`), and mix-up goes on.
 - With `uniform` informativeness the seeds are drawn blindly: "uniform evolving".
 - Where D is exhausted before B is full, bootstrap follows warm-up.
 - Added: gates, as offline.
@@ -120,7 +122,8 @@ class BufferCreator:
     @property
     def phase(self) -> Phase:
         """The phase that the next batch belongs to."""
-        if self._taken >= len(self.human) and (self._filled or len(self.buffer)):
+        bootstraps = self._evolver is not None and (self._filled or len(self.buffer))
+        if self._taken >= len(self.human) and bootstraps:
             return "bootstrap"
         return "mix-up" if self._filled else "warm-up"
 
@@ -136,9 +139,11 @@ class BufferCreator:
         """Return a batch of prompts, which leave the human set or the buffer; see the protocol."""
         phase, size = self.phase, count or self.sizes.batch
         share = {"warm-up": 0.0, "mix-up": self.sizes.replayed, "bootstrap": 1.0}[phase]
-        # where the human set runs out within a batch, the buffer fills it
         fresh = max(0, len(self.human) - self._taken)
-        wanted = max(round(share * size), size - fresh)
+        wanted = round(share * size)
+        if self._evolver is not None:
+            # where the human set runs out within a batch, the buffer fills it
+            wanted = max(wanted, size - fresh)
         replayed = self.buffer.draw(wanted, streams.of(), step=step)
         human = self._next_human(size - len(replayed), streams.seed, beside={*replayed, *beside})
         return Draw(

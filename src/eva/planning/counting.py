@@ -116,7 +116,10 @@ def phases_of(game: Config, *, human: int) -> dict[str, int]:
     section, steps = game.online, game.rounds * game.online.steps
     if game.creator.name == "static":
         return {"warm-up": steps, "mix-up": 0, "bootstrap": 0}
-    children = 1 if isinstance(game.creator.evolver, NoEvolver) else game.creator.children
+    children = game.creator.children
+    if isinstance(game.creator.evolver, NoEvolver):
+        # the human set begins again where it ends
+        children, human = 1, steps * section.batch
     gained = ceil(section.evolved * section.batch) * children
     filling = min(ceil(section.buffer / gained) if gained else steps, human // section.batch)
     warm_up = min(steps, filling)

@@ -16,7 +16,7 @@ from typing import Protocol, TypeAlias
 from eva.errors import ConfigError, SolverError
 from eva.protocols import Checkpoints, Engine, Objective, Progress
 from eva.rng import Streams
-from eva.solver.schedules import SCHEDULES, Schedule, learning_rate
+from eva.solver.schedules import Schedule, check_rates, learning_rate
 from eva.types import Example, Stage
 
 
@@ -48,14 +48,7 @@ class FitSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} = {value}, expected at least 1")
-        for name in ("lr", "clip"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"{name} = {value}, expected a finite number above 0")
-        if not (math.isfinite(self.warmup) and self.warmup >= 0):
-            raise ConfigError(f"warmup = {self.warmup}, expected a share or a number of updates")
-        if self.schedule not in SCHEDULES:
-            raise ConfigError(f"schedule = {self.schedule!r}, expected one of {list(SCHEDULES)}")
+        check_rates(self.lr, clip=self.clip, warmup=self.warmup, schedule=self.schedule)
 
 
 @dataclass(frozen=True, slots=True)

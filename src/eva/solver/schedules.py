@@ -35,6 +35,21 @@ def warmup_updates(warmup: float, total: int) -> int:
     return min(wanted, total - 1)
 
 
+def check_rates(lr: float, *, clip: float | None, warmup: float, schedule: str) -> None:
+    """Check what decides the size of updates.
+
+    Raises:
+        ConfigError: a number is not finite or too small, or there is no such schedule.
+    """
+    for name, value in (("lr", lr), ("clip", clip)):
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise ConfigError(f"{name} = {value}, expected a finite number above 0")
+    if not (math.isfinite(warmup) and warmup >= 0):
+        raise ConfigError(f"warmup = {warmup}, expected a share or a number of updates")
+    if schedule not in SCHEDULES:
+        raise ConfigError(unknown_name("schedule", schedule, SCHEDULES))
+
+
 def learning_rate(
     update: int, *, total: int, peak: float, schedule: Schedule, warmup: float
 ) -> float:

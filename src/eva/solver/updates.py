@@ -6,17 +6,16 @@ goes on with the rates it would have had.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 
-from eva.errors import ConfigError, SolverError, unknown_name
+from eva.errors import ConfigError, SolverError
 from eva.protocols import Engine, Objective
 from eva.rng import Streams
-from eva.solver.schedules import SCHEDULES, Schedule, learning_rate
+from eva.solver.schedules import Schedule, check_rates, learning_rate
 from eva.types import Example
 
 Work: TypeAlias = Sequence[tuple[Sequence[Example], float]]
@@ -47,14 +46,7 @@ class UpdateSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} = {value}, expected at least 1")
-        for name in ("lr", "clip"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"{name} = {value}, expected a finite number above 0")
-        if not (math.isfinite(self.warmup) and self.warmup >= 0):
-            raise ConfigError(f"warmup = {self.warmup}, expected a share or a number of updates")
-        if self.schedule not in SCHEDULES:
-            raise ConfigError(unknown_name("schedule", self.schedule, SCHEDULES))
+        check_rates(self.lr, clip=self.clip, warmup=self.warmup, schedule=self.schedule)
 
     def plan(self, size: int, *, step: int) -> tuple[tuple[int, ...], ...]:
         """Return the minibatches of a step as indices into its batch of `size`.
