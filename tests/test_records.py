@@ -145,3 +145,53 @@ def test_contrast_lacks_where_two_scored_answers_are_alike():
     assert records.lacks_contrast(group("a", [1.0, None, 1.0]))
     # a failed reward is no lack of contrast, and stays to be seen
     assert not records.lacks_contrast(group("a", [None, None]))
+
+
+def test_operators_are_tried_spend_and_lose():
+    seed = Prompt.of("a")
+    children = [seed.rewritten(text, operator="add", born=2) for text in ("b", "c")]
+    refusals = [
+        Refusal(seed.id, operator, gate, "", "", 2)
+        for operator, gate in (("add", "best_of"), ("mix", "best_of"), ("mix", "duplicate"))
+    ]
+    grades = {"complexity": 5.0, "graded": 2}
+    evolutions = [
+        Evolution(seed.id, tuple(children), tuple(refusals), 9, {"add": 5, "mix": 4}, grades),
+        Evolution("other", (), (), 1, {"mix": 1}, {"complexity": 1.0, "graded": 1}),
+    ]
+    said = records.of_evolutions(evolutions)
+    assert (said["children"], said["refused"], said["beaten"]) == (2, 1, 2)
+    assert said["refusals"] == {"duplicate": 1}
+    assert said["acceptance"] == 2 / 3
+    assert said["tried"] == {"add": 3, "mix": 2}
+    assert said["operator_tokens"] == {"add": 5, "mix": 5}
+    assert said["grades"] == {"complexity": 2.0}
+    assert said["rewriter_tokens"] == 10
+
+
+def test_contrast_is_of_evolved_prompts_with_a_score_by_operator():
+    scored = [
+        group("a", [0.0, 1.0]),
+        group("b", [1.0, 1.0]),
+        group("c", [None]),
+        group("d", [0, 1]),
+    ]
+    evolved = [
+        replace(g, group=replace(g.group, prompt=replace(g.prompt, operator=name, parents=("p",))))
+        for g, name in zip(scored[:3], ("add", "add", "mix"), strict=True)
+    ]
+    assert records.of_contrast([*evolved, scored[3]]) == {"contrast": {"add": 0.5}}
+
+
+def test_prompts_are_counted_and_their_topics_spread():
+    prompts = [Prompt.of(f"Write {i} lines of verse, in one hour.", topic="a/b") for i in range(3)]
+    prompts += [Prompt.of("Write.", topic="c"), Prompt.of("Go.")]
+    said = records.of_prompts(prompts)
+    assert said["complexity"] == (3 * 2 + 1 + 1) / 5
+    assert said["words"] == (3 * 8 + 1 + 1) / 5
+    assert (said["topics"], said["topic_shares"]) == (2, {"a b": 0.75, "c": 0.25})
+    assert said["topic_spread"] == pytest.approx(0.75**-0.75 * 0.25**-0.25)
+    many = [Prompt.of("Go.", topic=str(i)) for i in range(30)]
+    assert "topic_shares" not in records.of_prompts(many)
+    assert records.of_prompts(many)["topic_spread"] == pytest.approx(30)
+    assert "topics" not in records.of_prompts([Prompt.of("Go.")])

@@ -90,7 +90,7 @@ def creator_step(
     def estimate_and_sample() -> Json:
         rewards = [group.rewards for group in scored] or [()] * len(originals)
         info = creator.estimate(rewards)
-        drawn = creator.sample(info.values, streams.at("creator/sample"))
+        drawn = creator.sample(info.values, streams.at("creator/sample"), originals)
         return records.of_sample(originals, info, drawn)
 
     sample = journal.once(Stage(t, "creator/sample"), estimate_and_sample)

@@ -191,8 +191,11 @@ class Creator(Protocol):
         """Return the informativeness of prompts from the rewards of their responses, (P, G)."""
         ...
 
-    def sample(self, info: Floats, streams: Streams) -> Ints:
-        """Return the indices of the informative subset, in order of drawing."""
+    def sample(self, info: Floats, streams: Streams, prompts: Sequence[Prompt] = ()) -> Ints:
+        """Return the indices of the informative subset, in order of drawing.
+
+        `prompts` are those that `info` is of, for a draw that looks at their topics.
+        """
         ...
 
     def evolve(

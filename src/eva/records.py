@@ -7,11 +7,12 @@ A record is JSON. Its keys are logged as metrics under the same paths: `creator/
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from eva.complexity import clauses, words
 from eva.types import (
     Arrival,
     Draw,
@@ -49,7 +50,7 @@ def of_round(
         "prompts": [prompt.id for prompt in prompts],
         "counts": {"prompts": len(prompts), "evolved": evolved, "human": len(prompts) - evolved},
         "tokens": tokens | {"total": sum(tokens.values())},
-        "creator": dict(creator),
+        "creator": {**of_prompts(prompts), **creator, **of_contrast(scored)},
         "solver": answers | dict(solver),
     }
 
@@ -127,6 +128,7 @@ def of_steps(t: int, steps: Sequence[Step]) -> dict[str, Json]:
         "counts": {"prompts": len(prompts), "evolved": wrote, "human": len(prompts) - wrote},
         "tokens": spent | {"total": sum(spent.values())},
         "creator": {
+            **of_prompts(list(prompts.values())),
             "phases": dict(sorted(Counter(step.phase for step in steps).items())),
             "info_mean": mean(v for v in values if v is not None),
             "info_drawn_mean": mean(v for v in drawn if v is not None),
@@ -138,6 +140,7 @@ def of_steps(t: int, steps: Sequence[Step]) -> dict[str, Json]:
             "dropped": sum(sum(step.draws) - len(step.scored) for step in steps),
             "delay": mean(delay for step in steps for delay in step.delays),
             **evolved,
+            **of_contrast(scored),
             **{n.removeprefix("creator/"): v for n, v in last.items() if n.startswith("creator/")},
         },
         "solver": {**answers, "training": trained},
@@ -185,17 +188,60 @@ def of_creator(
 
 def of_evolutions(evolutions: Sequence[Evolution]) -> dict[str, Json]:
     """Return what was written and what was refused, by gate and operator."""
-    refusals = Counter(r.gate for evolution in evolutions for r in evolution.refusals)
+    turned_down = [refusal for evolution in evolutions for refusal in evolution.refusals]
+    refusals = Counter(refusal.gate for refusal in turned_down)
     operators = Counter(c.operator for evolution in evolutions for c in evolution.children)
-    children, refused = sum(operators.values()), sum(refusals.values())
+    tried = operators + Counter(refusal.operator for refusal in turned_down)
+    spent, grades = Counter[str](), Counter[str]()
+    for evolution in evolutions:
+        spent.update(evolution.spent)
+        grades.update(evolution.grades)
+    graded = grades.pop("graded", 0)
+    # who lost to a better candidate was not refused: nobody found fault with it
+    beaten = refusals.pop("best_of", 0)
+    children, refused = operators.total(), refusals.total()
     return {
         "children": children,
         "refused": refused,
+        "beaten": beaten,
         "refusals": dict(sorted(refusals.items())),
         "acceptance": children / (children + refused) if children + refused else None,
         "operators": dict(sorted(operators.items())),
+        "tried": dict(sorted(tried.items())),
+        "operator_tokens": dict(sorted(spent.items())),
+        "grades": {name: total / graded for name, total in sorted(grades.items())},
         "rewriter_tokens": sum(evolution.generated_tokens for evolution in evolutions),
     }
+
+
+def of_contrast(scored: Sequence[ScoredGroup]) -> dict[str, Json]:
+    """Return by operator the share of evolved prompts whose answers differ in reward."""
+    differs: dict[str, list[bool]] = defaultdict(list)
+    for group in scored:
+        rewards = {reward for reward in group.rewards if reward is not None}
+        if group.prompt.evolved and rewards:
+            differs[group.prompt.operator].append(len(rewards) > 1)
+    return {"contrast": {name: mean(some) for name, some in sorted(differs.items())}}
+
+
+def of_prompts(prompts: Sequence[Prompt]) -> dict[str, Json]:
+    """Return how much prompts ask for, by counting, and how they spread over their topics."""
+    topics = Counter(prompt.topic for prompt in prompts if prompt.topic)
+    shares = {topic: n / topics.total() for topic, n in topics.most_common()}
+    said: dict[str, Json] = {
+        "complexity": mean(clauses(prompt.text) for prompt in prompts),
+        "words": mean(words(prompt.text) for prompt in prompts),
+    }
+    if topics:
+        said["topics"] = len(topics)
+        said["topic_spread"] = math.exp(-sum(p * math.log(p) for p in shares.values()))
+    if len(topics) <= _TOPICS:
+        said["topic_shares"] = {topic.replace("/", " "): p for topic, p in shares.items()}
+    return said
+
+
+_TOPICS = 24
+"""Most topics whose shares are on record one by one: where every prompt has its own, none is."""
 
 
 def lacks_contrast(group: ScoredGroup) -> bool:

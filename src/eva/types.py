@@ -223,11 +223,18 @@ class Proposal:
     operator: str
     child: Prompt | None
     reason: str = ""
-    """Why there is no child: the operator could not be applied, or its output not parsed."""
+    """Why there is no child: the operator could not be applied, or its output not parsed.
+
+    Of a candidate that lost to another, why.
+    """
     text: str = ""
     """The rewriter's raw output, kept for refused proposals."""
     generated_tokens: int = 0
-    """Tokens that a rewriting model sampled for it; 0 for rules."""
+    """Tokens that models sampled to write and to grade it; 0 for rules."""
+    grades: Mapping[str, float] = field(default_factory=dict)
+    """The child's grades by name, where a model gave any."""
+    beaten: tuple[Proposal, ...] = ()
+    """Candidates for the same place that it was chosen over; their tokens are their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +244,8 @@ class Refusal:
     parent_id: str
     operator: str
     gate: str
-    """Name of the gate that refused it; `evolver` when no child came out."""
+    """Name of the gate that refused it; `evolver` when no child came out, `best_of` when a better
+    candidate did."""
     reason: str
     text: str
     round: int
@@ -251,6 +259,10 @@ class Evolution:
     children: tuple[Prompt, ...]
     refusals: tuple[Refusal, ...]
     generated_tokens: int = 0
+    spent: Mapping[str, int] = field(default_factory=dict)
+    """The same tokens by operator."""
+    grades: Mapping[str, float] = field(default_factory=dict)
+    """Sums of the children's grades by name, and `graded`, the children that have them."""
 
 
 @dataclass(frozen=True, slots=True)

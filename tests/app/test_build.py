@@ -8,6 +8,8 @@ from eva.app import config_parts
 from eva.app.build import Parts, sampler
 from eva.app.load import load_config, parse_config
 from eva.app.progress import Silent
+from eva.creator.best_of import BestOf
+from eva.creator.grading import Clauses
 from eva.creator.rewriting import Rewriter
 from eva.creator.rules import RuleEvolver
 from eva.types import Prompt
@@ -52,6 +54,27 @@ def test_a_rewriter_is_the_policy_unless_another_model_is_named():
     other = Parts(parse_config(config), progress=Silent()).creator().evolver
     assert other.generator is not made.engine
     assert other.keep_columns == {"answer"}
+
+
+def rewriting(**evolver):
+    config = load_config(SMOKE).model_dump(mode="json")
+    config["reward"] = config["reward"]["parts"][1]
+    config["creator"]["evolver"] = {"model": "random:tiny", **evolver}
+    return Parts(parse_config(config), progress=Silent()).creator().evolver
+
+
+def test_siblings_and_chains():
+    assert rewriting(name="self_instruct").chain is False
+    assert rewriting(name="online_ten").chain is True
+    assert [op.name for op in rewriting(name="self_instruct").operators] == ["sibling"]
+
+
+def test_best_of_wraps_the_rewriter_and_grades_by_it_where_asked():
+    counted = rewriting(name="evol_quality", best_of=3)
+    assert (type(counted), counted.n) == (BestOf, 3)
+    assert isinstance(counted.grader, Clauses)
+    graded = rewriting(name="evol_quality", best_of=2, best_by="grades")
+    assert graded.grader.generator is graded.evolver.generator
 
 
 @pytest.mark.parametrize("name", ["static", "new_human"])

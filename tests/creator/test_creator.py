@@ -2,7 +2,7 @@ import numpy as np
 
 from eva.creator.creator import EvaCreator
 from eva.creator.informativeness import METRICS
-from eva.creator.sampling import SAMPLERS
+from eva.creator.sampling import SAMPLERS, TopicBlended
 from eva.rng import Streams
 from eva.types import Evolution, Prompt, Proposal
 
@@ -56,6 +56,20 @@ def test_the_fraction_is_rounded_and_never_nothing():
     info = np.arange(10.0)
     assert len(creator().sample(info, STREAMS)) == 2
     assert len(creator(fraction=0.01).sample(info, STREAMS)) == 1
+
+
+def test_topics_reach_the_sampler_that_blends_them():
+    info = np.ones(40)
+    prompts = [Prompt.of(f"p {i}", topic="rare" if i == 7 else "common") for i in range(40)]
+    blended = creator(sampler=TopicBlended(1.0), fraction=0.01)
+    drawn = [int(blended.sample(info, Streams(s, 2, "s"), prompts)[0]) for s in range(60)]
+    # all alike but for the topic: half of the draws against one in forty
+    assert 15 <= drawn.count(7) <= 45
+    assert [int(blended.sample(info, Streams(s, 2, "s"))[0]) for s in range(60)].count(7) < 10
+    plain = creator(fraction=0.5)
+    np.testing.assert_array_equal(
+        plain.sample(np.arange(40.0), STREAMS, prompts), plain.sample(np.arange(40.0), STREAMS)
+    )
 
 
 def test_gates_see_ancestors_oldest_first_and_remember_everyone():

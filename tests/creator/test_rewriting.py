@@ -3,9 +3,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from eva.creator.operators import Operator, operator_set
+from eva.creator.operators import Operator, builtin_operators, operator_set
 from eva.creator.rewriting import PAPER_PARAMS, Rewriter, fault, unwrap
+from eva.creator.wording import words
 from eva.rng import Streams
 from eva.types import Check, Group, Message, Prompt, Response, SamplingParams
 
@@ -189,3 +192,74 @@ def test_every_step_has_streams_of_its_own():
 
 def test_no_parents_ask_nothing():
     assert Rewriter(Scripted([]), [OPERATOR]).propose([], 0, STREAMS) == []
+
+
+MIX = Operator("mix", "breadth", "Make one of two.\n{other}\n{prompt}", keeps_topic=False)
+LOOK = Operator("look", "breadth", "Make another.\n{examples}\n\n{prompt}")
+
+
+def test_a_mixture_has_two_parents_and_no_topic():
+    parents = [Prompt.of(f"Write about {t}.", topic=t) for t in ("soap", "tea")]
+    generator = Scripted(["Write about soap that smells of tea."] * 2)
+    first, second = Rewriter(generator, [MIX]).propose(parents, 0, STREAMS)
+    assert first.child.parents == (parents[0].id, parents[1].id)
+    assert second.child.parents == (parents[1].id, parents[0].id)
+    assert first.child.topic == ""
+    assert generator.asked[0][0].text == "Make one of two.\nWrite about tea.\nWrite about soap."
+
+
+def test_prompts_to_look_at_are_no_parents_and_their_copy_is_refused():
+    parents = [Prompt.of(f"Write about {t}.", topic=t) for t in ("soap", "tea")]
+    generator = Scripted(["Write about mugs.", "write about SOAP"])
+    first, second = Rewriter(generator, [LOOK]).propose(parents, 0, STREAMS)
+    assert (first.child.parents, first.child.topic) == ((parents[0].id,), "soap")
+    assert (second.child, second.reason) == (None, "repeats another prompt that was shown")
+    assert second.generated_tokens == 3
+
+
+def test_a_mixing_operator_gives_way_where_there_is_nothing_to_mix():
+    in_dialogue = Prompt(
+        (Message("user", "Hi."), Message("assistant", "Hello."), Message("user", "Write more."))
+    )
+    checked = Prompt.of("Write it in one line.", checks=(Check("no_comma"),), topic="Write it")
+    beside = [PARENT, Prompt.of("write a short story about a lamp!"), in_dialogue, checked]
+    rewriter = Rewriter(Scripted([GOOD] * 9), [MIX, OPERATOR])
+    for step in range(4):
+        assert rewriter.propose(beside, step, STREAMS)[0].operator in {"deepen"}
+        rewriter.generator.replies += [GOOD] * 4
+    (alone,) = Rewriter(Scripted([]), [MIX]).propose([PARENT], 0, STREAMS)
+    assert (alone.child, alone.reason) == (None, "no other prompt to mix it with")
+    assert (alone.operator, alone.generated_tokens) == ("mix", 0)
+
+
+@given(st.lists(st.sampled_from(["a b", "A, b", "c d", "e f", "g h"]), min_size=1), st.integers(0))
+def test_no_prompt_is_ever_shown_beside_itself(texts, step):
+    parents = [Prompt.of(text) for text in texts]
+    generator = Scripted(["Write more."] * len(parents))
+    proposals = Rewriter(generator, [MIX, LOOK]).propose(parents, step, STREAMS)
+    asked = iter(generator.asked)
+    for proposal in proposals:
+        shown = next(asked)[0].text.splitlines()
+        beside = [line for line in shown[1:-1] if line not in {"", "Prompt:"}]
+        assert shown[-1] == proposal.parent.text
+        assert words(proposal.parent.text) not in [words(line) for line in beside]
+        assert len(set(beside)) == len(beside) <= 3
+        if proposal.child and proposal.operator == "mix":
+            mother, mate = proposal.child.parents
+            assert mother == proposal.parent.id != mate
+
+
+@given(st.data())
+def test_every_echo_of_every_template_is_refused(data):
+    operator = data.draw(st.sampled_from(builtin_operators()))
+    told = words(operator.template)
+    start = data.draw(st.integers(0, len(told) - 5))
+    echo = " ".join(told[start : start + 5])
+    text = f"Write about tea. {echo.capitalize()}, as a poem."
+    reason = fault(text, PARENT.text, operator, others=["Name a mug."])
+    assert reason.startswith("repeats its instructions:")
+
+
+def test_words_of_prompts_shown_are_no_echo():
+    shown = "Make one of two dozen eggs. The new prompt is at the door."
+    assert fault(f"{shown} Why?", PARENT.text, MIX, others=[shown]) is None

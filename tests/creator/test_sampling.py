@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eva.creator.informativeness import min_max
-from eva.creator.sampling import SAMPLERS, draw, greedy, rank, stratified, topic_blended, weighted
+from eva.creator.sampling import (
+    SAMPLERS,
+    TopicBlended,
+    draw,
+    greedy,
+    rank,
+    stratified,
+    topic_blended,
+    weighted,
+)
 
 # Small integers, so that shifts and powers of two are exact.
 infos = st.lists(st.one_of(st.just(np.nan), st.integers(-8, 8).map(float)), max_size=30)
@@ -158,6 +167,21 @@ def test_topic_blended():
     weights = min_max(np.array([0.0, 5.0, 10.0, np.nan]))
     blended = topic_blended(weights, ["a", "a", "a", "b"])
     np.testing.assert_allclose(blended, [0.25 / 3, 0.375 + 0.25 / 3, 0.75 + 0.25 / 3, np.nan])
+
+
+def test_the_blend_is_drawn_in_proportion():
+    # min-max weights 0, 1/2, 1, topics of size 2, 2, 1: blended 1/8, 4/8, 8/8 where c = 1/4
+    sampler = TopicBlended().among(["a", "a", "b"])
+    shares = first_frequencies(sampler, [2.0, 4.0, 6.0])
+    np.testing.assert_allclose(shares, np.array([1, 4, 8]) / 13, atol=0.03)
+    balanced = first_frequencies(TopicBlended(c=1.0).among(["a", "a", "b"]), [2.0, 4.0, 6.0])
+    np.testing.assert_allclose(balanced, [0.25, 0.25, 0.5], atol=0.03)
+
+
+def test_without_topics_all_prompts_share_one():
+    info = np.array([1.0, 2.0, np.nan, 4.0])
+    same = TopicBlended().among(["x"] * 4)(info, 3, rng(3))
+    np.testing.assert_array_equal(TopicBlended()(info, 3, rng(3)), same)
 
 
 def test_min_max():

@@ -73,6 +73,8 @@ evolutions = st.builds(
     st.lists(prompts, max_size=2).map(tuple),
     st.lists(st.builds(Refusal, text, text, text, text, text, count), max_size=2).map(tuple),
     count,
+    st.dictionaries(text, st.integers(0, 2**40), max_size=2),
+    st.dictionaries(text, number, max_size=2),
 )
 examples = st.builds(
     Example,

@@ -74,7 +74,8 @@ def test_aliases_and_settings_are_there():
     assert sum(part.aliases.count("reward") for part in metrics.values()) == len(ALIASES)
     samplers = {part.name: part.settings for part in parts.samplers()}
     assert samplers == {
-        "weighted": "", "greedy": "", "uniform": "", "stratified": "bins = 10", "rank": "beta = 1.0"
+        "weighted": "", "greedy": "", "uniform": "", "stratified": "bins = 10",
+        "rank": "beta = 1.0", "topic_blended": "c = 0.25",
     }  # fmt: skip
     assert {p.name: p.settings for p in parts.objectives()}["simpo"] == "beta = 10.0, gamma = 5.0"
 

@@ -108,7 +108,7 @@ def test_a_long_prompt_is_cut_with_a_notice(play):
 
 def test_every_section_has_something_to_say_of_any_run(page):
     text, seen = page
-    assert seen.tags.count("section") == (13 if 'id="prompts"' in text else 12)
+    assert seen.tags.count("section") == (14 if 'id="prompts"' in text else 13)
     assert not re.search(r'<div class="charts"></div>|<tbody></tbody>|<figure></figure>', text)
     assert "None" not in seen.text.split()
     assert "nan" not in seen.text.split()

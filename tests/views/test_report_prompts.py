@@ -2,6 +2,7 @@ from eva.types import Prompt
 from eva.views import report_prompts
 from eva.views.findings import Findings
 from eva.views.lineage import Lineage
+from eva.views.operators import by_operator
 
 
 def refusal(seq, *, gate="duplicate", round=2, text="t"):
@@ -53,8 +54,9 @@ def test_set_aside_rows_are_counted_by_reason_and_listed():
 def test_operators_have_the_figures_of_their_children(finished):
     found = Findings.read(finished)
     made = report_prompts.operators(found)
-    entered, refused = found.operators()["deepen"]
-    assert f'<td>deepen</td><td class="figure">{entered + refused}</td>' in made
+    (line,) = [line for line in by_operator(found) if line.name == "deepen"]
+    cells = "".join(f'<td class="figure">{cell}</td>' for cell in line.cells()[1:5])
+    assert f"<td>deepen</td>{cells}" in made
     assert "No operator was tried" in report_prompts.operators(findings())
 
 
@@ -62,11 +64,6 @@ def test_a_tree_says_how_many_children_it_leaves_out(monkeypatch, finished):
     monkeypatch.setattr(report_prompts, "BRANCHES", 1)
     assert "further child" in report_prompts.lineage(Findings.read(finished))
     assert "No prompt was evolved" in report_prompts.lineage(findings())
-
-
-def test_mean_of_nothing_is_none():
-    assert report_prompts._mean([]) is None
-    assert report_prompts._mean([1.0, 2.0]) == 1.5
 
 
 def test_online_a_tree_says_steps(finished_online, finished):

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from eva.errors import ConfigError, DataError, RunError
 from eva.views.findings import Findings
+from eva.views.operators import by_operator
 from eva.views.show import show
 
 
@@ -116,6 +117,18 @@ def test_refusals_are_shown_with_reason_and_text(finished):
     assert "<script>alert(1)</script>" in said
 
 
+def test_operators_are_shown_with_what_refused_them(finished):
+    said = printed(finished, operators=True)
+    (line,) = [line for line in by_operator(Findings.read(finished)) if line.name == "deepen"]
+    (row,) = [row for row in said.splitlines() if row.startswith("deepen")]
+    assert row.split()[1:3] == [str(line.tried), str(line.entered)]
+    assert row.rstrip().endswith(f"{line.refused['evolver']} evolver")
+
+
+def test_no_operator_is_said(static):
+    assert printed(static, operators=True) == "No operator was tried.\n"
+
+
 def test_nothing_refused_is_said(static):
     assert printed(static, refusals=True) == "Nothing was refused.\n"
 
@@ -146,6 +159,7 @@ def test_a_terminal_is_not_steered_by_a_prompt(finished):
         ({"round": 9}, "rounds so far: 1, 2, 3"),
         ({"round": 1, "refusals": True}, "take one of them"),
         ({"prompt": "0", "refusals": True}, "take one of them"),
+        ({"operators": True, "refusals": True}, "take one of them"),
     ],
 )
 def test_what_cannot_be_shown_is_said(finished, options, fault):

@@ -13,16 +13,21 @@ from eva.app.evaluators import evaluators, measured_texts
 from eva.app.launch import launched
 from eva.app.prompts import PromptSets, prompt_sets
 from eva.app.rewards import reward_model
+from eva.creator.best_of import BestOf
 from eva.creator.creator import EvaCreator
 from eva.creator.gates.duplicate import Duplicate
 from eva.creator.gates.eval_overlap import EvalOverlap
 from eva.creator.gates.length_band import LengthBand
 from eva.creator.gates.meta_text import MetaText
+from eva.creator.grading import Clauses, ModelGrader
 from eva.creator.informativeness import informativeness
 from eva.creator.operators import operator_set
 from eva.creator.rewriting import Rewriter
 from eva.creator.rules import RuleEvolver, Rules
-from eva.creator.sampling import SAMPLERS, rank, stratified
+from eva.creator.sampling import SAMPLERS, TopicBlended, rank, stratified
+from eva.creator.topics import Labelling, Topics
+from eva.data.assets import resolve
+from eva.encoder import Encoder
 from eva.errors import ConfigError
 from eva.protocols import Creator, Evolver, Gate, Generator, Progress, RewardModel, Sampler
 from eva.protocols_online import Learner, OnlineCreator
@@ -32,7 +37,7 @@ from eva.solver.pairs import PairSettings
 from eva.solver.reference import reference_for
 from eva.solver.response_rewriting import AnswerRewriter
 from eva.solver.solver import PairSolver
-from eva.types import SamplingParams
+from eva.types import Prompt, SamplingParams
 
 if TYPE_CHECKING:
     from eva.engines.local import LocalEngine
@@ -53,6 +58,20 @@ class Parts:
     def prompts(self) -> PromptSets:
         """The prompts, loaded and split."""
         return prompt_sets(self.config)
+
+    @cached_property
+    def topics(self) -> Topics | None:
+        """What labels prompts, its encoder loaded; None where the config names no topics."""
+        section = self.config.prompts.topics
+        if not section.names:
+            return None
+        return Topics(section.names, Encoder.load(resolve(section.encoder)).embed)
+
+    @cached_property
+    def human(self) -> tuple[Prompt, ...]:
+        """Prompts to train on, in order of use, with their topics."""
+        human = self.prompts.human
+        return tuple(self.topics.label(human)) if self.topics else human
 
     @cached_property
     def engine(self) -> LocalEngine:
@@ -114,15 +133,23 @@ class Parts:
             )
             return RuleEvolver(rules, weights=dict.fromkeys(section.operators, 1.0))
         if isinstance(section, config_parts.InstructEvolver):
-            own = [operator.model_dump() for operator in self.config.creator.operators]
-            chosen = list(section.operators) or section.name
-            return Rewriter(
-                self._rewriter(section),
-                operator_set(chosen, operators=own),
-                SamplingParams(1, section.temperature, section.top_p, section.max_tokens),
-                keep_columns=frozenset(section.keep_columns),
-            )
+            return self._asking_evolver(section)
         return None
+
+    def _asking_evolver(self, section: config_parts.InstructEvolver) -> Evolver:
+        own = [operator.model_dump() for operator in self.config.creator.operators]
+        generator = self._rewriter(section)
+        made: Evolver = Rewriter(
+            generator,
+            operator_set(list(section.operators) or section.name, operators=own),
+            SamplingParams(1, section.temperature, section.top_p, section.max_tokens),
+            keep_columns=frozenset(section.keep_columns),
+            chain=section.name != "self_instruct",
+        )
+        if section.best_of > 1:
+            grader = ModelGrader(generator) if section.best_by == "grades" else Clauses()
+            made = BestOf(made, section.best_of, grader)
+        return Labelling(made, self.topics) if self.topics else made
 
     def _rewriter(self, section: config_parts.InstructEvolver) -> Generator:
         if not section.model:
@@ -145,7 +172,7 @@ class Parts:
         section = self.config.creator
         return build_online.buffer_creator(
             self.config,
-            self.prompts.human[: self.config.prompts.per_round],
+            self.human[: self.config.prompts.per_round],
             informativeness=informativeness(
                 section.informativeness, comparable=section.normalise_n
             ),
@@ -158,7 +185,7 @@ class Parts:
         """Return the game, everything loaded."""
         game, answers = self.config, self.config.answers
         shared: dict[str, Any] = {
-            "human": self.prompts.human,
+            "human": self.human,
             "engine": self.engine,
             "reward": self.reward,
             "answers": SamplingParams(
@@ -201,6 +228,8 @@ def sampler(section: config_parts.Sampler) -> Sampler:
         return partial(stratified, bins=section.bins)
     if section.name == "rank":
         return partial(rank, beta=section.beta)
+    if section.name == "topic_blended":
+        return TopicBlended(section.c)
     return SAMPLERS[section.name]
 
 

@@ -117,11 +117,12 @@ def show(
     prompt: Annotated[str, typer.Option(help="A prompt id (or its beginning).")] = "",
     round: Annotated[int | None, typer.Option(help="One round in full.")] = None,
     refusals: Annotated[bool, typer.Option(help="List refused rewrites.")] = False,
+    operators: Annotated[bool, typer.Option(help="What became of each operator.")] = False,
 ) -> None:
-    """Show a run: its rounds, a prompt's lineage, or what was refused and why."""
+    """Show a run: its rounds, a prompt's lineage, what was refused and why, or its operators."""
     from eva.views import show as verb
 
-    verb.show(run, prompt=prompt, round=round, refusals=refusals)
+    verb.show(run, prompt=prompt, round=round, refusals=refusals, operators=operators)
 
 
 @app.command()

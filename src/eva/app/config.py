@@ -77,6 +77,17 @@ class Constraints(Section):
     """Most constraints that evolving may reach."""
 
 
+class Topics(Section):
+    """What prompts are about: the labels of a column, or the nearest of given names."""
+
+    column: str = ""
+    """Column of labels; empty takes `topic` where the data set has one."""
+    names: tuple[str, ...] = ()
+    """Topics for prompts without a label, and for evolved ones; empty leaves them without."""
+    encoder: str = "packaged:minilm-l6-v2"
+    """Sentence encoder that says which name is the nearest."""
+
+
 class Prompts(Section):
     """The human prompts."""
 
@@ -94,6 +105,7 @@ class Prompts(Section):
     """A longer prompt is set aside."""
     keep: tuple[str, ...] = ()
     """Further columns of the data set, handed to rewards; empty keeps a packaged set's own."""
+    topics: Topics = Topics()
     constraints: Constraints | None = None
 
 
@@ -295,9 +307,14 @@ class Config(BaseModel):
             raise ValueError(
                 "solver.rewrite samples tokens that a budget does not plan for: drop one of them"
             )
+        if self.prompts.topics.names and self.prompts.constraints:
+            raise ValueError(
+                "prompts.topics.names: the topic of a prompt with constraints is its request: "
+                "drop the names, or [prompts.constraints]"
+            )
         if self.budget.tokens and self.budget.match:
             raise ValueError("budget: set tokens or match, not both")
-        rewrites = self.creator.name == "eva" and evolver.name.startswith("evol_")
+        rewrites = self.creator.name == "eva" and isinstance(evolver, InstructEvolver)
         if rules_reward and rewrites:
             raise ValueError(
                 "reward 'rules' needs prompts with checks, which a language model's rewrites "

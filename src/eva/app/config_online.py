@@ -99,6 +99,11 @@ def misfits(game: Config) -> Iterator[str]:
         )
     if solver.rewrite:
         yield "solver.rewrite improves the answers of a whole round: take schedule = 'offline'"
+    if game.creator.sampler.name == "topic_blended":
+        yield (
+            "creator.sampler 'topic_blended' balances the topics of a whole round, and online "
+            "draws from a batch: take 'greedy' or 'weighted'"
+        )
     if solver.start == "scratch":
         yield "solver.start 'scratch' begins rounds anew, and online goes on: take 'incremental'"
     if solver.reference not in {"auto", "base"}:

@@ -23,11 +23,15 @@ class Section(BaseModel):
 class Sampler(Section):
     """How the informative subset is drawn; see `eva.creator.sampling`."""
 
-    name: Literal["weighted", "greedy", "stratified", "rank", "uniform"] = "weighted"
+    name: Literal["weighted", "greedy", "stratified", "rank", "topic_blended", "uniform"] = (
+        "weighted"
+    )
     bins: Annotated[int, Field(gt=1)] = 10
     """Quantile bins of `stratified`."""
     beta: Annotated[float, Field(gt=0)] = 1.0
     """Temperature of `rank`: P ∝ rank^(-1/beta)."""
+    c: Share = 0.25
+    """Weight of rare topics in `topic_blended`; the metric's is 1 - c. Paper: 0.25."""
 
 
 class Operator(Section):
@@ -36,13 +40,21 @@ class Operator(Section):
     name: str
     family: Literal["depth", "breadth"] = "depth"
     template: str
-    """Text with `{prompt}` where the prompt goes."""
+    """Text with `{prompt}` where the prompt goes.
+
+    `{other}` is replaced by a second parent, `{examples}` by prompts to look at.
+    """
+    keeps_topic: bool = True
+    """Whether a child is still about what its parent was about."""
 
 
 class InstructEvolver(Section):
-    """Rewriting by a language model, in a chain: each accepted child is the next one's parent."""
+    """Rewriting by a language model, in a chain: each accepted child is the next one's parent.
 
-    name: Literal["evol_instruct", "evol_complexity"]
+    With `self_instruct` the children are siblings.
+    """
+
+    name: Literal["evol_instruct", "evol_complexity", "evol_quality", "self_instruct", "online_ten"]
     model: str = ""
     """Another local model; empty means the policy itself."""
     operators: tuple[str, ...] = ()
@@ -52,6 +64,10 @@ class InstructEvolver(Section):
     max_tokens: Annotated[int, Field(gt=0)] = 666
     keep_columns: tuple[str, ...] = ()
     """Columns of `prompts.keep` that stay true of a rewritten prompt; the others are dropped."""
+    best_of: Annotated[int, Field(ge=1)] = 1
+    """Candidates for every rewrite, of which the best is taken."""
+    best_by: Literal["clauses", "grades"] = "clauses"
+    """Count clauses, or let the rewriting model grade complexity and quality."""
 
 
 class RuleEvolver(Section):

@@ -46,6 +46,7 @@ def prompt_sets(game: config.Config) -> PromptSets:
         section.source,
         column=section.column or None,
         keep=section.keep,
+        topic=section.topics.column or None,
         split=section.split or None,
         max_chars=section.max_characters,
         shuffle=HELD_OUT_STREAMS if section.shuffle else None,

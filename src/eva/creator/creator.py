@@ -18,6 +18,7 @@ import numpy as np
 from eva.creator.evolving import evolve
 from eva.creator.lineage import ancestors
 from eva.creator.mixing import mix
+from eva.creator.sampling import TopicBlended
 from eva.protocols import Evolver, Gate, Informativeness, Population, Sampler
 from eva.rng import Streams
 from eva.types import Estimates, Evolution, Floats, Ints, Prompt
@@ -48,10 +49,13 @@ class EvaCreator:
             return Estimates(same, np.zeros_like(same), np.zeros(len(rewards), dtype=np.int64))
         return self.informativeness(rewards)
 
-    def sample(self, info: Floats, streams: Streams) -> Ints:
+    def sample(self, info: Floats, streams: Streams, prompts: Sequence[Prompt] = ()) -> Ints:
         """Draw the informative subset, at least one prompt."""
         k = max(1, round(self.fraction * len(info)))
-        return self.sampler(info, k, streams.of())
+        sampler = self.sampler
+        if isinstance(sampler, TopicBlended) and prompts:
+            sampler = sampler.among([prompt.topic for prompt in prompts])
+        return sampler(info, k, streams.of())
 
     def evolve(
         self, seeds: Sequence[Prompt], population: Population, streams: Streams

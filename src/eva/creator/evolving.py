@@ -5,12 +5,15 @@ Departures from the paper
   rewrites pass through gates, and the next one starts from the last that was accepted. After a
   refusal the same parent is tried again, in the next of the k steps; so k attempts, not k children.
 - Evolvers whose `chain` is false make k children of the seed itself.
-- Every refusal is kept with its gate, reason and text; the paper has no gates.
+- Every refusal is kept with its gate, reason and text; the paper has no gates. So is every
+  candidate that lost to a better one, by "gate" `best_of`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from eva.protocols import Evolver, Gate
 from eva.rng import Streams
@@ -43,26 +46,54 @@ def evolve(
         ValueError: the evolver does not return one proposal per parent.
     """
     lines = [[*lineage(seed), seed] for seed in seeds]
-    accepted: list[list[Prompt]] = [[] for _ in seeds]
-    refused: list[list[Refusal]] = [[] for _ in seeds]
-    tokens = [0] * len(seeds)
+    books = [_Book() for _ in seeds]
     for step in range(children):
         proposals = evolver.propose([line[-1] for line in lines], step, streams)
-        for i, proposal in enumerate(_one_each(proposals, seeds)):
-            tokens[i] += proposal.generated_tokens
-            verdict = judge(proposal, gates, lines[i])
-            if verdict:
-                refused[i].append(_refusal(proposal, *verdict, round=streams.round))
-            elif proposal.child is not None:
-                accepted[i].append(proposal.child)
-                for gate in gates:
-                    gate.remember(proposal.child)
-                if evolver.chain:
-                    lines[i].append(proposal.child)
-    return [
-        Evolution(seed.id, tuple(accepted[i]), tuple(refused[i]), tokens[i])
-        for i, seed in enumerate(seeds)
-    ]
+        for book, line, proposal in zip(books, lines, _one_each(proposals, seeds), strict=True):
+            verdict = judge(proposal, gates, line)
+            book.enter(proposal, verdict, round=streams.round)
+            if verdict or proposal.child is None:
+                continue
+            for gate in gates:
+                gate.remember(proposal.child)
+            if evolver.chain:
+                line.append(proposal.child)
+    return [book.closed(seed) for book, seed in zip(books, seeds, strict=True)]
+
+
+@dataclass(slots=True)
+class _Book:
+    """What has become of one seed so far."""
+
+    children: list[Prompt] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    spent: Counter[str] = field(default_factory=Counter)
+    grades: Counter[str] = field(default_factory=Counter)
+
+    def enter(self, proposal: Proposal, verdict: tuple[str, str] | None, *, round: int) -> None:
+        """Take note of a proposal, of the candidates that it was chosen over, and of their cost."""
+        for each in (proposal, *proposal.beaten):
+            self.spent[each.operator] += each.generated_tokens
+        for lost in proposal.beaten:
+            gate = "evolver" if lost.child is None else "best_of"
+            self.refusals.append(_refusal(lost, gate, lost.reason, round=round))
+        if verdict:
+            self.refusals.append(_refusal(proposal, *verdict, round=round))
+        elif proposal.child is not None:
+            self.children.append(proposal.child)
+            if proposal.grades:
+                self.grades.update({**proposal.grades, "graded": 1})
+
+    def closed(self, seed: Prompt) -> Evolution:
+        """Return what became of the seed."""
+        return Evolution(
+            seed.id,
+            tuple(self.children),
+            tuple(self.refusals),
+            self.spent.total(),
+            spent={name: tokens for name, tokens in self.spent.items() if tokens},
+            grades=dict(self.grades),
+        )
 
 
 def judge(

@@ -2,7 +2,10 @@
 
 Departures from the paper
 - The templates are our own words for the operators that it names; it prints others.
-- EvolQuality and SelfInstruct, which it compares, are not among them.
+- Its ten online operators share four with EvolInstruct. Its `mix` leaves the second domain to the
+  model; here another prompt of the same call brings it, and is recorded as a second parent.
+- SelfInstruct is one-shot there; here the model sees up to three further prompts of the call.
+- EvolQuality's operators are made for answers (arXiv:2312.15685); here they improve the prompt.
 """
 
 from __future__ import annotations
@@ -20,6 +23,11 @@ from eva.errors import ConfigError, unknown_name
 
 Family: TypeAlias = Literal["depth", "breadth"]
 
+EXAMPLES = 3
+"""Most other prompts that stand in the place of `{examples}`."""
+
+_PLACE = re.compile(r"\{(prompt|other|examples)\}")
+
 
 @dataclass(frozen=True, slots=True)
 class Operator:
@@ -28,13 +36,39 @@ class Operator:
     name: str
     """Recorded in the lineage of every child."""
     family: Family
-    """`depth`: the same request made harder; `breadth`: another one of the same field."""
+    """`depth`: the same request made harder or better; `breadth`: another request."""
     template: str
-    """What the rewriter is told, with `{prompt}` where the prompt goes."""
+    """What the rewriter is told, with `{prompt}` where the prompt goes.
 
-    def request(self, prompt: str) -> str:
-        """Return the template with the prompt filled in; braces in the prompt stay as they are."""
-        return self.template.strip().replace("{prompt}", prompt)
+    `{other}` is the place of a second parent, `{examples}` that of prompts to look at.
+    """
+    keeps_topic: bool = True
+    """Whether a child is still about what its parent was about."""
+
+    @property
+    def mixes(self) -> bool:
+        """Whether it makes one prompt of two."""
+        return "{other}" in self.template
+
+    @property
+    def others(self) -> int:
+        """How many prompts beside the parent it takes at most."""
+        return self.mixes or EXAMPLES * ("{examples}" in self.template)
+
+    def request(self, prompt: str, others: Sequence[str] = ()) -> str:
+        """Return the template filled in; braces in the prompts stay as they are.
+
+        Args:
+            prompt: the parent's text.
+            others: texts of further prompts: exactly one for `{other}`, any number for
+                `{examples}`.
+        """
+        examples = "\n\n".join(f"Prompt:\n{other}" for other in others)
+        filled = {"prompt": prompt, "other": "".join(others[:1]), "examples": examples}
+        template = self.template.strip()
+        if not others:
+            template = template.replace("{examples}\n\n", "")
+        return _PLACE.sub(lambda place: filled[place[1]], template)
 
 
 def operator_set(
@@ -83,7 +117,8 @@ def _parsed(items: Iterable[Mapping[str, Any]]) -> tuple[list[Operator], list[st
 
 def _faults(item: Mapping[str, Any]) -> list[str]:
     fields = ("name", "family", "template")
-    faults = [unknown_name("field", key, fields) for key in item if key not in fields]
+    known = (*fields, "keeps_topic")
+    faults = [unknown_name("field", key, known) for key in item if key not in known]
     faults += [
         f"{key} is {item.get(key)!r}, expected a text"
         for key in fields
@@ -93,11 +128,26 @@ def _faults(item: Mapping[str, Any]) -> list[str]:
         return faults
     if item["family"] not in get_args(Family):
         faults.append(unknown_name("family", item["family"], get_args(Family)))
+    if not isinstance(item.get("keeps_topic", True), bool):
+        faults.append(f"keeps_topic is {item['keeps_topic']!r}, expected true or false")
     places = Counter(re.findall(r"\{\w*\}", item["template"]))
-    if places != {"{prompt}": 1}:
+    if places not in _PLACES:
         got = ", ".join(places.elements()) or "none"
-        faults.append(f"the template's placeholders are {got}; expected {{prompt}}, once")
+        faults.append(
+            f"the template's placeholders are {got}; expected {{prompt}}, once, "
+            "and at most one of {other} and {examples} beside it"
+        )
     return faults
+
+
+_PLACES = tuple(
+    dict.fromkeys(("{prompt}", *beside), 1) for beside in ((), ("{other}",), ("{examples}",))
+)
+
+
+def builtin_operators() -> tuple[Operator, ...]:
+    """Return every operator of `operators.toml`, in order."""
+    return _builtin()[0]
 
 
 @cache

@@ -7,6 +7,8 @@ Departures from the paper
   what is empty, cut off, unchanged, an answer, or talk about the rewriting is refused with its
   reason. The paper takes every reply as it comes.
 - The system message and earlier turns are kept, and shown to the rewriter.
+- An operator that takes a second prompt gets one of the others that are rewritten beside it, open
+  and standing alone; where there is none, it is not drawn.
 - A verifiable prompt is not rewritten, since nobody would know whether its checks still fit;
   unless `keep_checks` vouches for it.
 - Columns of the data set (a reference answer, say) speak of the old prompt, and are dropped but for
@@ -18,6 +20,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from eva.creator.asking import asks
 from eva.creator.gates.meta_text import meta_phrase
@@ -53,27 +58,37 @@ class Rewriter:
         Raises:
             GenerationError: the rewriter is broken as a whole.
         """
-        drawn = [self._operator(parent, step, streams) for parent in parents]
-        open_ = [i for i, p in enumerate(parents) if self.keep_checks or not p.checks]
-        requests = [_request(parents[i], drawn[i]) for i in open_]
+        tasks = [
+            self._task(parent, parents, streams.of("operator", parent.id, step))
+            for parent in parents
+        ]
+        open_ = [i for i, task in enumerate(tasks) if not task.obstacle]
+        requests = [_request(parents[i], tasks[i]) for i in open_]
         # A step has streams of its own: after a refusal the same request is made once more.
         asked = streams.at(f"{streams.stage}/rewrite{step}")
         groups = self.generator.sample(requests, self.params, asked) if requests else []
         replies = dict(zip(open_, groups, strict=True))
         return [
-            self._read(parent, operator, replies.get(i), born=streams.round)
-            for i, (parent, operator) in enumerate(zip(parents, drawn, strict=True))
+            self._read(parent, task, replies.get(i), born=streams.round)
+            for i, (parent, task) in enumerate(zip(parents, tasks, strict=True))
         ]
 
-    def _operator(self, parent: Prompt, step: int, streams: Streams) -> Operator:
-        choice = streams.of("operator", parent.id, step).integers(len(self.operators))
-        return self.operators[int(choice)]
+    def _task(self, parent: Prompt, beside: Sequence[Prompt], rng: np.random.Generator) -> _Task:
+        mates = _mates(parent, beside) if any(op.others for op in self.operators) else []
+        fitting = [op for op in self.operators if mates or not op.mixes]
+        if not fitting:
+            operator = self.operators[0]
+            return _Task(operator, obstacle="no other prompt to mix it with")
+        operator = fitting[int(rng.integers(len(fitting)))]
+        if parent.checks and not self.keep_checks:
+            return _Task(operator, obstacle="has checks that a rewrite may break")
+        drawn = rng.permutation(len(mates))[: operator.others]
+        return _Task(operator, tuple(mates[i] for i in drawn))
 
-    def _read(
-        self, parent: Prompt, operator: Operator, group: Group | None, *, born: int
-    ) -> Proposal:
+    def _read(self, parent: Prompt, task: _Task, group: Group | None, *, born: int) -> Proposal:
+        operator = task.operator
         if group is None:
-            return Proposal(parent, operator.name, None, "has checks that a rewrite may break")
+            return Proposal(parent, operator.name, None, task.obstacle)
         tokens = group.generated_tokens
         reply = group.responses[0].text if group.responses else ""
         text = unwrap(reply)
@@ -82,14 +97,47 @@ class Rewriter:
         elif group.responses[0].truncated:
             reason = f"cut off at {self.params.max_tokens} tokens"
         else:
-            reason = fault(text, parent.text, operator)
+            reason = fault(text, parent.text, operator, others=[o.text for o in task.others])
         if reason:
             return Proposal(parent, operator.name, None, reason, reply, tokens)
-        columns = {k: v for k, v in parent.columns.items() if k in self.keep_columns}
-        # The topic of a verifiable prompt is its request: the rewritten text, constraints and all.
-        kept = {"checks": parent.checks, "topic": text} if parent.checks else {}
-        child = parent.rewritten(text, operator=operator.name, born=born, columns=columns, **kept)
+        child = parent.rewritten(
+            text, operator=operator.name, born=born, **self._kept(parent, task, text)
+        )
         return Proposal(parent, operator.name, child, text=reply, generated_tokens=tokens)
+
+    def _kept(self, parent: Prompt, task: _Task, text: str) -> dict[str, Any]:
+        """Return what a child has beside its text."""
+        columns = {k: v for k, v in parent.columns.items() if k in self.keep_columns}
+        fields: dict[str, Any] = {"columns": columns}
+        if parent.checks:
+            # The topic of a verifiable prompt is its request: the new text, constraints and all.
+            fields |= {"checks": parent.checks, "topic": text}
+        elif not task.operator.keeps_topic:
+            fields["topic"] = ""
+        if task.operator.mixes:
+            fields["parents"] = (parent.id, *(other.id for other in task.others))
+        return fields
+
+
+class _Task(NamedTuple):
+    """What is asked for one parent."""
+
+    operator: Operator
+    others: tuple[Prompt, ...] = ()
+    obstacle: str = ""
+    """Why nothing is asked; empty where something is."""
+
+
+def _mates(parent: Prompt, beside: Sequence[Prompt]) -> list[Prompt]:
+    """Return the prompts that a parent can be shown with, by id: the order of a call is chance."""
+    alone = {
+        mate.id: mate
+        for mate in beside
+        if words(mate.text) != words(parent.text)
+        and not mate.checks
+        and all(turn.role == "system" for turn in mate.messages[:-1])
+    }
+    return [alone[id] for id in sorted(alone)]
 
 
 _LABEL = re.compile(
@@ -135,34 +183,44 @@ def _inner(text: str) -> str:
     return text
 
 
-def fault(text: str, parent: str, operator: Operator) -> str | None:
+def fault(text: str, parent: str, operator: Operator, *, others: Sequence[str] = ()) -> str | None:
     """Return why a text is no rewrite of the parent's, or None.
 
-    Answers and talk are known in English alone, and answers only by a parent that asks.
+    `others` are the further prompts that the rewriter saw: their words are no fault, but a copy of
+    one is no rewrite. Answers and talk are known in English alone, and answers only by a parent
+    that asks.
     """
     if not words(text):
         return "empty"
     if words(text) == words(parent):
         return "unchanged"
-    if echoed := _echo(text, parent, operator):
+    if any(words(text) == words(other) for other in others):
+        return "repeats another prompt that was shown"
+    if echoed := _echo(text, [parent, *others], operator):
         return f"repeats its instructions: {echoed!r}"
     phrase = meta_phrase(text)
-    if phrase and phrase not in parent:
+    if phrase and not any(phrase in shown for shown in (parent, *others)):
         return f"speaks of the rewriting: {phrase!r}"
     if asks(parent) and not asks(text):
         return "asks for nothing: an answer, it seems"
     return None
 
 
-def _echo(text: str, parent: str, operator: Operator) -> str | None:
+def _echo(text: str, shown: Sequence[str], operator: Operator) -> str | None:
     """Return the first five words in a row that a text has from the template alone, or None."""
-    told = set(word_grams(words(operator.template), 5)) - set(word_grams(words(parent), 5))
+    told = set(word_grams(words(operator.template), 5))
+    told -= {run for prompt in shown for run in word_grams(words(prompt), 5)}
     return next((run for run in word_grams(words(text), 5) if run in told), None)
 
 
-def _request(parent: Prompt, operator: Operator) -> Prompt:
-    asked = operator.request(parent.text)
-    if not parent.messages[1:]:
+def _request(parent: Prompt, task: _Task) -> Prompt:
+    asked = task.operator.request(parent.text, [other.text for other in task.others])
+    return in_context(asked, parent)
+
+
+def in_context(asked: str, prompt: Prompt) -> Prompt:
+    """Return a request about a prompt's last turn, with the turns before it if there are any."""
+    if not prompt.messages[1:]:
         return Prompt.of(asked)
-    turns = "\n".join(f"{turn.role}: {turn.content}" for turn in parent.messages[:-1])
+    turns = "\n".join(f"{turn.role}: {turn.content}" for turn in prompt.messages[:-1])
     return Prompt.of(f"{asked}\n\nThe prompt is the next turn of this conversation:\n{turns}")

@@ -12,6 +12,7 @@ Departures from the paper
   whole set, not made anew in each bin.
 - Added: rank (Prioritized Level Replay). Its paper has beta = 0.1 for games, which over prompts is
   close to greedy; here beta is 1, so that P is proportional to 1 / rank.
+- Topic-blended: prompts without a topic count as one topic.
 - NaN, a prompt with too few scored responses, is never drawn.
 """
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -91,6 +93,26 @@ def uniform(info: Floats, k: int, rng: np.random.Generator) -> Ints:
     return draw(_finite(info) * 0.0, k, rng)
 
 
+@dataclass(frozen=True, slots=True)
+class TopicBlended:
+    """Draw in proportion to (1 - c) times the metric plus c over the number with the same topic."""
+
+    c: float = 0.25
+    """Weight of the topics; 0.25 is the paper's."""
+
+    def among(self, topics: Sequence[str]) -> Sampler:
+        """Return the sampler of prompts with these topics, (P,)."""
+
+        def blended(info: Floats, k: int, rng: np.random.Generator) -> Ints:
+            return draw(topic_blended(min_max(_finite(info)), topics, c=self.c), k, rng)
+
+        return blended
+
+    def __call__(self, info: Floats, k: int, rng: np.random.Generator) -> Ints:
+        """Draw where nothing is known of topics: all prompts have the same."""
+        return self.among([""] * len(info))(info, k, rng)
+
+
 def topic_blended(weights: Floats, topics: Sequence[str], *, c: float = 0.25) -> Floats:
     """Return (1 - c) w + c / freq for `draw`, freq the number of prompts with the same topic.
 
@@ -111,6 +133,7 @@ SAMPLERS: Mapping[str, Sampler] = MappingProxyType(
         "greedy": greedy,
         "stratified": stratified,
         "rank": rank,
+        "topic_blended": TopicBlended(),
         "uniform": uniform,
     }
 )

@@ -77,6 +77,7 @@ def load_prompts(
     *,
     column: str | None = None,
     keep: Sequence[str] = (),
+    topic: str | None = None,
     format: str | None = None,
     split: str | None = None,
     max_chars: int | None = None,
@@ -96,6 +97,7 @@ def load_prompts(
         column: text, or chat messages; by default the first of `COLUMNS` that is there, and for
             rows with `instruction` and `input` both joined, a blank line between.
         keep: further columns to keep in `Prompt.columns`; of a packaged set its own by default.
+        topic: column of topic labels; by default `topic`, where it is there.
         format: one of `eva.data.rows.FORMATS`; by default the file's ending says.
         split: the part of a data set to read; by default `train`.
         max_chars: longest last user turn, in characters.
@@ -111,11 +113,13 @@ def load_prompts(
     table = open_table(source, format=format, split=split)
     found = _cells(table, column)
     extra = [table.require(name) for name in keep]
-    own = [name for name in ("checks", "topic", "columns") if name in table.columns]
+    label = "topic" if topic is None else table.require(topic)
+    own = [name for name in ("checks", label, "columns") if name in table.columns]
     reading = _Reading()
     for row in table.select([*dict.fromkeys([*found, *extra, *own])]):
         try:
-            _take(reading, row, _prompt(row, found, extra), max_chars=max_chars)
+            prompt = _prompt(row, found, extra, label=label)
+            _take(reading, row, prompt, max_chars=max_chars)
         except BadCell as bad:
             reading.set_aside.append(SetAside(row.place, str(bad)))
             reading.wrong_types[str(bad)] += bad.wrong_type
@@ -153,7 +157,7 @@ def _cells(table: Table, column: str | None) -> list[str]:
     return [found, "input"] if found == "instruction" and "input" in table.columns else [found]
 
 
-def _prompt(row: Row, found: Sequence[str], extra: Sequence[str]) -> Prompt:
+def _prompt(row: Row, found: Sequence[str], extra: Sequence[str], *, label: str) -> Prompt:
     value = row.fields.get(found[0])
     if value is None:
         raise BadCell(f"no {found[0]}")
@@ -163,7 +167,7 @@ def _prompt(row: Row, found: Sequence[str], extra: Sequence[str]) -> Prompt:
     return Prompt(
         prompt_turns(value),
         checks=tuple(map(_check, _list(row.fields.get("checks"), "checks"))),
-        topic=_topic(row.fields.get("topic")),
+        topic=_topic(row.fields.get(label)),
         columns=_columns(row.fields.get("columns")) | {n: row.fields.get(n) for n in extra},
     )
 

@@ -9,6 +9,7 @@ from math import ceil
 from eva.app.build_online import keeps_base
 from eva.app.config import Config
 from eva.app.config_parts import InstructEvolver, NoEvolver
+from eva.creator.grading import GRADING_PARAMS, QUESTIONS
 from eva.solver.reference import reference_for
 
 TYPICAL = 0.5
@@ -63,7 +64,7 @@ def _count(game: Config, t: int, *, originals: int, earlier: int) -> RoundCount:
         else:
             evolved = min(seeds * creator.children, round(originals * creator.evolved_share))
         if isinstance(creator.evolver, InstructEvolver):
-            rewriter_tokens = seeds * creator.children * creator.evolver.max_tokens
+            rewriter_tokens = seeds * creator.children * _rewrite_tokens(creator.evolver)
     replies = (asked + prompts) * answers.n
     if solver.rewrite:
         rewriter_tokens += prompts * solver.rewrite.max_tokens
@@ -95,7 +96,7 @@ def _count_online(game: Config, t: int, *, human: int) -> RoundCount:
     size = pairs // section.steps
     completion = game.answers.max_tokens * prompts * (2 if pairs == prompts else game.answers.n)
     asked = isinstance(creator.evolver, InstructEvolver) and creator.name == "eva"
-    tokens = creator.evolver.max_tokens if isinstance(creator.evolver, InstructEvolver) else 0
+    tokens = _rewrite_tokens(creator.evolver) if isinstance(creator.evolver, InstructEvolver) else 0
     return RoundCount(
         round=t,
         human=human,
@@ -128,6 +129,13 @@ def phases_of(game: Config, *, human: int) -> dict[str, int]:
     full = gained > 0 and warm_up * gained >= section.buffer
     mix_up = min(steps - warm_up, (left // fresh if fresh else steps) if full else 0)
     return {"warm-up": warm_up, "mix-up": mix_up, "bootstrap": steps - warm_up - mix_up}
+
+
+def _rewrite_tokens(evolver: InstructEvolver) -> int:
+    """Return the most tokens that one attempt at a child can take."""
+    graded = evolver.best_of > 1 and evolver.best_by == "grades"
+    grading = len(QUESTIONS) * GRADING_PARAMS.max_tokens if graded else 0
+    return evolver.best_of * (evolver.max_tokens + grading)
 
 
 def seeds_of(game: Config, originals: int) -> int:

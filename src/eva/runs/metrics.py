@@ -50,9 +50,28 @@ METRICS: Mapping[str, Metric] = {
     "creator/drawn": Metric("prompts drawn as informative", "prompts"),
     "creator/children": Metric("children that passed all gates", "prompts"),
     "creator/refused": Metric("proposals refused by the evolver or a gate", "proposals"),
+    "creator/beaten": Metric("candidates that lost to a better one: best-of-N", "proposals"),
     "creator/refusals/{gate}": Metric("proposals refused, by gate", "proposals"),
-    "creator/acceptance": Metric("children among the proposals", "share"),
+    "creator/acceptance": Metric("children among children and refused proposals", "share"),
     "creator/operators/{operator}": Metric("children, by operator", "prompts"),
+    "creator/tried/{operator}": Metric("proposals, by operator", "proposals"),
+    "creator/operator_tokens/{operator}": Metric(
+        "tokens sampled to evolve prompts, by operator", "tokens"
+    ),
+    "creator/contrast/{operator}": Metric(
+        "evolved prompts in the solver's set whose answers differ in reward, by operator", "share"
+    ),
+    "creator/complexity": Metric("mean clauses of the prompts in the solver's set", "clauses"),
+    "creator/words": Metric("their mean length", "words"),
+    "creator/grades/{grade}": Metric(
+        "mean complexity and quality of the children, as a model graded them", "1 to 5"
+    ),
+    "creator/topics": Metric("topics of the solver's set, where prompts have any", "topics"),
+    "creator/topic_spread": Metric(
+        "how many topics of equal shares would be spread as far (exponential of the entropy)",
+        "topics",
+    ),
+    "creator/topic_shares/{topic}": Metric("prompts by topic, where these are few", "share"),
     "creator/rewriter_tokens": Metric("tokens sampled to evolve prompts", "tokens"),
     "creator/phases/{phase}": Metric("online: steps in each phase", "steps"),
     "creator/replayed": Metric("online: prompts drawn from the buffer", "prompts"),

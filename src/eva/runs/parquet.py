@@ -225,6 +225,8 @@ def _flatten_evolution(evolution: Evolution) -> dict[str, Any]:
             for refusal in evolution.refusals
         ],
         "generated_tokens": evolution.generated_tokens,
+        "spent": dict(evolution.spent),
+        "grades": dict(evolution.grades),
     }
 
 
@@ -237,6 +239,8 @@ def _build_evolution(flat: Mapping[str, Any]) -> Evolution:
             for refusal in flat["refusals"]
         ),
         flat["generated_tokens"],
+        spent={name: int(tokens) for name, tokens in flat.get("spent") or ()},
+        grades=dict(flat.get("grades") or ()),
     )
 
 

@@ -84,6 +84,8 @@ EVOLUTION = pa.schema(
         _required("children", _list(PROMPT)),
         _required("refusals", _list(REFUSAL)),
         _required("generated_tokens", INT),
+        _optional("spent", NUMBERS),
+        _optional("grades", NUMBERS),
     ]
 )
 EXAMPLE = pa.schema(

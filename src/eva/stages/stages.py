@@ -146,7 +146,7 @@ def evolve(
     groups = rollouts.read_scored(scored)
     originals = [group.prompt for group in groups]
     info = creator.estimate([group.rewards for group in groups])
-    drawn = creator.sample(info.values, at.streams("creator/sample"))
+    drawn = creator.sample(info.values, at.streams("creator/sample"), originals)
     seeds = [originals[i] for i in drawn]
     values = {p.id: float(v) for p, v in zip(originals, info.values, strict=True) if v == v}
     if keep == "seeds":
@@ -250,7 +250,7 @@ def train(
 def _own_prompts(parts: Parts, round: int) -> Sequence[Prompt]:
     game = parts.config
     skipped = (round - 1) * game.prompts.per_round if game.creator.name == "new_human" else 0
-    return parts.prompts.human[skipped : skipped + game.prompts.per_round]
+    return parts.human[skipped : skipped + game.prompts.per_round]
 
 
 def _hold(at: At, parts: Parts, *, optimiser: bool = False) -> None:

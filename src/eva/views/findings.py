@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -135,10 +135,3 @@ class Findings:
         """Return the metrics of an online run's steps, by the step's number over the run."""
         size = int(self.config["online"]["steps"])
         return [((row.round - 1) * size + (row.step or 0), row.metrics) for row in self.training]
-
-    def operators(self) -> dict[str, tuple[int, int]]:
-        """Return by operator how many children entered, and how many proposals were refused."""
-        entered = Counter(p.operator for p in self.lineage.prompts.values() if p.evolved)
-        refused = Counter(row["operator"] for row in self.refusals())
-        names = sorted({*entered, *refused})
-        return {name: (entered[name], refused[name]) for name in names}

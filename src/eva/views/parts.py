@@ -90,13 +90,13 @@ def evolvers() -> list[Part]:
 
 def operators() -> list[Part]:
     """Return the operators of the rules, and those of a rewriting model."""
-    from eva.creator.operators import operator_set
+    from eva.creator.operators import builtin_operators
     from eva.creator.rules import OPERATORS
 
     rules = [Part(name, _about(function), "rules") for name, function in OPERATORS.items()]
     rewriting = [
         Part(operator.name, _asked(operator.template), f"rewriting, {operator.family}")
-        for operator in operator_set("evol_instruct")
+        for operator in builtin_operators()
     ]
     return [*rules, *rewriting]
 

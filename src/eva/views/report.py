@@ -9,7 +9,15 @@ from typing import TypeAlias
 
 from eva.errors import ConfigError
 from eva.runs.durable import replace_bytes
-from eva.views import report_prompts, report_results, report_rounds, report_steps, toml, wording
+from eva.views import (
+    report_asked,
+    report_prompts,
+    report_results,
+    report_rounds,
+    report_steps,
+    toml,
+    wording,
+)
 from eva.views.findings import Findings
 from eva.views.report_page import MARK, Html, details, element, join, note, page, table
 
@@ -38,6 +46,7 @@ def render(found: Findings) -> str:
         ("samples", "Answers before and after", report_results.samples(found)),
         *played["what was asked"],
         ("lineage", "Lineage", report_prompts.lineage(found)),
+        ("asked", "What is asked for", report_asked.asked(found)),
         ("operators", "Operators", report_prompts.operators(found)),
         ("refusals", "Refusals", report_prompts.refusals(found)),
         *played["what was learned"],

@@ -9,9 +9,10 @@ from eva.types import Prompt
 from eva.views import wording
 from eva.views.findings import Findings
 from eva.views.lineage import Branch, Row
+from eva.views.operators import HEAD, by_operator
 from eva.views.report_charts import bars
 from eva.views.report_page import Html, chip, details, element, join, note, table, text
-from eva.views.wording import number, several, share
+from eva.views.wording import number, several
 
 TREES = 4
 BRANCHES = 14
@@ -93,46 +94,26 @@ def _node(found: Findings, prompt: Prompt) -> Html:
 
 
 def operators(found: Findings) -> Html:
-    """Return how often each operator was tried, and what its children are like."""
-    tried = found.operators()
+    """Return how often each operator was tried, what it cost, and what its children are like."""
+    tried = by_operator(found)
     if not tried:
         return note("No operator was tried.")
-    contrast: dict[str, list[float]] = {name: [] for name in tried}
-    mean: dict[str, list[float]] = {name: [] for name in tried}
-    for prompt in found.lineage.prompts.values():
-        scores = found.lineage.scores.get(prompt.id, ())
-        if prompt.evolved and scores and scores[0]["mean"] is not None:
-            mean[prompt.operator].append(scores[0]["mean"])
-            contrast[prompt.operator].append(scores[0]["max"] - scores[0]["min"])
     chart = bars(
-        "Proposals", [(name, {"entered": a, "refused": r}) for name, (a, r) in tried.items()]
+        "Proposals",
+        [(line.name, {"entered": line.entered} | line.fates) for line in tried],
     )
-    head = ("operator", "tried", "entered", "refused", "acceptance", "reward", "contrast", "played")
-    rows = [
-        [
-            name,
-            entered + refused,
-            entered,
-            refused,
-            share(entered / (entered + refused)),
-            number(_mean(mean[name])),
-            number(_mean(contrast[name])),
-            len(mean[name]),
-        ]
-        for name, (entered, refused) in tried.items()
-    ]
-    return join([note(_FIRST), element("div", chart, class_="charts"), table(head, rows)])
+    rows = [line.cells() for line in tried]
+    return join(
+        [note(_FIRST), element("div", chart, class_="charts"), table(HEAD, rows, left=_TEXTS)]
+    )
 
 
+_TEXTS = (0, len(HEAD) - 1)
 _FIRST = (
     "Reward and contrast (best minus worst reward) are means over the children that were played, "
-    "when they were answered for the first time. Operators work on different parents, so their "
-    "figures are no fair contest."
+    "when they were answered for the first time; `with contrast` is the share of them whose "
+    "rewards differ. Operators work on different parents, so their figures are no fair contest."
 )
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
 
 
 def refusals(found: Findings) -> Html:

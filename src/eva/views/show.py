@@ -18,6 +18,7 @@ from eva.views import wording
 from eva.views.differences import sorted_out
 from eva.views.findings import Findings
 from eva.views.lineage import Row
+from eva.views.operators import HEAD, by_operator
 from eva.views.show_lineage import tree
 from eva.views.steps import PHASES
 from eva.views.wording import count, number, several, share
@@ -35,9 +36,10 @@ def show(
     prompt: str = "",
     round: int | None = None,
     refusals: bool = False,
+    operators: bool = False,
     console: Console | None = None,
 ) -> None:
-    """Print a run: its rounds; or one prompt's lineage, one round in full, or its refusals.
+    """Print a run: its rounds; or one prompt's lineage, one round in full, refusals, operators.
 
     `prompt` is an id or its beginning.
 
@@ -46,8 +48,8 @@ def show(
         DataError: no prompt, or more than one, has such an id.
         RunError: there is no run, or it is damaged.
     """
-    if sum((bool(prompt), round is not None, refusals)) > 1:
-        raise ConfigError("--prompt, --round and --refusals: take one of them")
+    if sum((bool(prompt), round is not None, refusals, operators)) > 1:
+        raise ConfigError("--prompt, --round, --refusals and --operators: take one of them")
     found = Findings.read(Path(run))
     console = console or Console(highlight=False)
     if prompt:
@@ -56,6 +58,8 @@ def show(
         console.print(one_round(found, round))
     elif refusals:
         console.print(refused(found))
+    elif operators:
+        console.print(tried(found))
     else:
         console.print(overview(found))
 
@@ -227,6 +231,18 @@ def refused(found: Findings) -> Group | Text:
             parts.append(Text(more, style="dim"))
         parts.append(Text())
     return Group(*parts)
+
+
+def tried(found: Findings) -> Table | Text:
+    """Return what became of each operator's proposals."""
+    every = by_operator(found)
+    if not every:
+        return Text("No operator was tried.")
+    table = _table("operators", *HEAD[:-1])
+    table.add_column(HEAD[-1])
+    for line in every:
+        table.add_row(*line.cells())
+    return table
 
 
 def _refusals(title: str, rows: Sequence[Row]) -> Table:
