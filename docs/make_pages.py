@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from eva.app import presets
 from eva.app.config import Config
+from eva.app.config_rewards import Combined
 from eva.runs import metrics
 from eva.types import Json
 
@@ -88,6 +89,8 @@ How to read them:
   to learn from; take harder or easier prompts, a higher temperature, or a finer reward.
 - `creator/info_error_mean` as large as `creator/info_mean`: the draw is mostly luck; raise
   `answers.n`.
+- `creator/disagreement_correlation` far above 0: prompts are drawn because the members of the
+  ensemble disagree on them; `creator.noise_corrected` takes that out.
 - `creator/acceptance` low: look at `creator/refusals/...` for the gate, and at the reasons with
   `eva show RUN --refusals`.
 - `solver/truncated` high: answers do not end within `answers.max_tokens`; one that is cut off is
@@ -115,6 +118,7 @@ MEANINGS = {
     "answers.top_p": "Share of the probability that is sampled from. Paper: 0.9.",
     "answers.max_tokens": "Longest answer. Paper: 2048.",
     "reward.model": "A sentence encoder.",
+    "reward.parts": "Rewards, each with its own settings, as in `[reward]`.",
     "reward.weights": "One weight per part.",
     "creator.evolver.temperature": "Temperature of the rewriter.",
     "creator.evolver.top_p": "Share of the probability that rewrites are sampled from.",
@@ -177,7 +181,7 @@ def _section(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[str]:
 
 def _below(path: tuple[str, ...], field: FieldInfo) -> Iterator[str]:
     models = list(_models(field.annotation))
-    if not models or path == ("reward", "parts"):  # its parts are the sections of [reward]
+    if not models or is_nested(path, models):
         return
     many = get_origin(field.annotation) is tuple
     name = ".".join(path)
@@ -192,6 +196,11 @@ def _below(path: tuple[str, ...], field: FieldInfo) -> Iterator[str]:
         yield from _section(model, path)
 
 
+def is_nested(path: tuple[str, ...], models: list[type[BaseModel]]) -> bool:
+    """Whether a key takes rewards within a reward: they have the sections of [reward]."""
+    return len(path) > 1 and Combined in models
+
+
 def _row(path: tuple[str, ...], field: FieldInfo) -> str:
     name = ".".join(path)
     meaning = field.description or MEANINGS.get(name) or _pointer(path, field)
@@ -201,8 +210,6 @@ def _row(path: tuple[str, ...], field: FieldInfo) -> str:
 
 def _pointer(path: tuple[str, ...], field: FieldInfo) -> str:
     models = list(_models(field.annotation))
-    if path == ("reward", "parts"):
-        return "Rewards, each with its own settings, as above."
     if len(models) == 1:
         return _about(models[0])
     return "See below." if models else ""

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from eva import records, schedule
+from eva.disagreement import noise
 from eva.errors import SolverError
 from eva.protocols import Creator, Journal, ResponseRewriter, Solver
 from eva.rng import Streams
@@ -89,7 +90,7 @@ def creator_step(
 
     def estimate_and_sample() -> Json:
         rewards = [group.rewards for group in scored] or [()] * len(originals)
-        info = creator.estimate(rewards)
+        info = creator.estimate(rewards, noise(scored))
         drawn = creator.sample(info.values, streams.at("creator/sample"), originals)
         return records.of_sample(originals, info, drawn)
 

@@ -27,6 +27,7 @@ from functools import partial
 from pathlib import Path
 
 from eva import records, schedule
+from eva.disagreement import noise
 from eva.errors import RunError
 from eva.protocols import Journal, Progress
 from eva.protocols_online import Learner, OnlineCreator, Pace
@@ -126,7 +127,7 @@ class Player:
         game = self.game
         draws, scored, dropped = self._batch(number)
         learned = game.learner.learn(game.engine, scored, step=number - 1, total=game.total)
-        estimates = game.creator.rank([group.rewards for group in scored])
+        estimates = game.creator.rank([group.rewards for group in scored], noise(scored))
         seeds = game.creator.seeds(estimates.values, self._streams(number, "seeds"))
         arrivals = game.pace.evolve(
             partial(
@@ -226,7 +227,7 @@ class Player:
                     "population, the config or the code has changed; begin a new run"
                 )
         game.learner.learn(game.engine, step.scored, step=step.number - 1, total=game.total)
-        game.creator.rank([group.rewards for group in step.scored])
+        game.creator.rank([group.rewards for group in step.scored], noise(step.scored))
         self._add(step)
 
     def _streams(self, number: int, what: str) -> Streams:

@@ -187,8 +187,13 @@ class Creator(Protocol):
         """Whether it wants rewards: `uniform` informativeness needs no answers."""
         ...
 
-    def estimate(self, rewards: Sequence[Sequence[float | None]]) -> Estimates:
-        """Return the informativeness of prompts from the rewards of their responses, (P, G)."""
+    def estimate(
+        self, rewards: Sequence[Sequence[float | None]], noise: Sequence[float] = ()
+    ) -> Estimates:
+        """Return the informativeness of prompts from the rewards of their responses, (P, G).
+
+        `noise` is the variance that an ensemble's disagreement adds to them, (P,).
+        """
         ...
 
     def sample(self, info: Floats, streams: Streams, prompts: Sequence[Prompt] = ()) -> Ints:

@@ -33,8 +33,13 @@ class OnlineCreator(Protocol):
         """
         ...
 
-    def rank(self, rewards: Sequence[Sequence[float | None]]) -> Estimates:
-        """Return the informativeness of a batch's prompts from their rewards, ragged (P, G)."""
+    def rank(
+        self, rewards: Sequence[Sequence[float | None]], noise: Sequence[float] = ()
+    ) -> Estimates:
+        """Return the informativeness of a batch's prompts from their rewards, ragged (P, G).
+
+        `noise` is the variance that an ensemble's disagreement adds to them, (P,).
+        """
         ...
 
     def seeds(self, info: Floats, streams: Streams) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from eva import disagreement
 from eva.complexity import clauses, words
 from eva.types import (
     Arrival,
@@ -133,6 +134,7 @@ def of_steps(t: int, steps: Sequence[Step]) -> dict[str, Json]:
             "info_mean": mean(v for v in values if v is not None),
             "info_drawn_mean": mean(v for v in drawn if v is not None),
             "info_error_mean": mean(e for step in steps for e in step.errors if e is not None),
+            **disagreement.figures(scored, values),
             "without_info": sum(value is None for value in values),
             "drawn": len(drawn),
             "replayed": sum(step.replayed for step in steps),
@@ -180,6 +182,7 @@ def of_creator(
         "info_mean": mean(values),
         "info_drawn_mean": mean(v for v in drawn if v is not None),
         "info_error_mean": mean(v for v in sample["errors"] if v is not None),
+        **disagreement.figures(scored, sample["values"]),
         "without_info": sum(v is None for v in sample["values"]),
         "drawn": len(drawn),
         **of_evolutions(evolutions),

@@ -173,6 +173,8 @@ class Score:
     """The error's own words, for the first look at a broken reward."""
     parts: Mapping[str, float] = field(default_factory=dict)
     """Named components, where the reward has any."""
+    members: tuple[float, ...] = ()
+    """What each member of an ensemble gave; the reward is their mean. Empty elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,13 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "eva"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
-CORE = {"types", "errors", "rng"}
+CORE = {"types", "errors", "rng", "disagreement"}
 SEAMS = CORE | {"protocols", "protocols_online"}
 MAY = {
     "types": set(),
     "errors": set(),
     "rng": set(),
+    "disagreement": {"types"},
     "protocols": CORE,
     "protocols_online": CORE | {"protocols"},
     "complexity": set(),
@@ -48,6 +49,7 @@ LIGHT = (
         "types",
         "errors",
         "rng",
+        "disagreement",
         "protocols",
         "protocols_online",
         "records",

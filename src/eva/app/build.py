@@ -21,6 +21,7 @@ from eva.creator.gates.length_band import LengthBand
 from eva.creator.gates.meta_text import MetaText
 from eva.creator.grading import Clauses, ModelGrader
 from eva.creator.informativeness import informativeness
+from eva.creator.noise import Correction, correction
 from eva.creator.operators import operator_set
 from eva.creator.rewriting import Rewriter
 from eva.creator.rules import RuleEvolver, Rules
@@ -119,6 +120,7 @@ class Parts:
             children=section.children,
             evolved_share=section.evolved_share,
             estimates=section.informativeness != "uniform",
+            correction=self._correction(),
         )
 
     def _evolver(self) -> Evolver | None:
@@ -179,7 +181,12 @@ class Parts:
             sampler=sampler(section.sampler),
             evolver=self._evolver() if section.name == "eva" else None,
             gates=tuple(self._gate(gate) for gate in section.gates),
+            correction=self._correction(),
         )
+
+    def _correction(self) -> Correction | None:
+        section = self.config.creator
+        return correction(section.informativeness) if section.noise_corrected else None
 
     def game(self) -> offline.Game | online.Game:
         """Return the game, everything loaded."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from eva.app import config
 from eva.app.config_online import PolicyGradient
+from eva.creator.noise import Correction
 from eva.creator.online import BufferCreator, OnlineSizes
 from eva.creator.pace import AtOnce, Background
 from eva.protocols import Evolver, Gate, Informativeness, Sampler
@@ -57,6 +58,7 @@ def buffer_creator(
     sampler: Sampler,
     evolver: Evolver | None,
     gates: Sequence[Gate],
+    correction: Correction | None,
 ) -> BufferCreator:
     """Return the creator of a config; `static` takes human prompts alone, over and over."""
     section, creator = game.online, game.creator
@@ -67,6 +69,7 @@ def buffer_creator(
         sampler=sampler,
         evolver=evolver,
         gates=gates,
+        correction=correction,
         sizes=OnlineSizes(
             batch=section.batch,
             buffer=section.buffer,

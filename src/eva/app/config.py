@@ -21,7 +21,7 @@ from eva.app.config_parts import (
     Section,
     Share,
 )
-from eva.app.config_rewards import Reward, Rules
+from eva.app.config_rewards import Reward, Rules, has_ensemble
 
 __all__ = ["Config"]
 
@@ -128,6 +128,8 @@ class Creator(Section):
     """Paper: offline a_min (best minus worst reward), online a_avg (best minus mean)."""
     normalise_n: bool = False
     """Divide range metrics by d2(n), for groups with different numbers of scored responses."""
+    noise_corrected: bool = False
+    """Take out of the estimates what the members of an ensemble reward disagree about."""
     fraction: Share = 0.25
     """Share of the prompts that is drawn and evolved. Paper: 25 %."""
     children: Positive = 4
@@ -268,6 +270,15 @@ class Config(BaseModel):
         faults = list(misfits(self))
         if faults:
             raise ValueError("; ".join(faults))
+        return self
+
+    @model_validator(mode="after")
+    def _noise_is_known(self) -> Config:
+        if self.creator.noise_corrected and not has_ensemble(self.reward):
+            raise ValueError(
+                "creator.noise_corrected takes out what an ensemble disagrees about: make the "
+                "reward an ensemble, or drop it"
+            )
         return self
 
     @model_validator(mode="after")

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from eva.app.config_parts import Section
+from eva.app.config_verifiers import (
+    JsonSchema,
+    Length,
+    Mathematics,
+    Pattern,
+    Profanity,
+    Repetition,
+)
 
 
 class Rules(Section):
@@ -67,20 +75,92 @@ class Relevance(Section):
         yield self
 
 
-class Combined(Section):
+_DEEPEST = 5
+"""Levels of rewards within rewards: more than anyone can read are a mistake."""
+
+
+class Nested(Section):
+    """A reward that is made of others."""
+
+    @model_validator(mode="after")
+    def _is_shallow(self) -> Self:
+        if depth(self) > _DEEPEST:
+            raise ValueError(f"rewards within rewards: more than {_DEEPEST} levels")
+        return self
+
+    def leaves(self) -> Iterator[Section]:
+        """Yield the rewards that it is made of, down to those that are made of none."""
+        for inner in below(self):
+            yield from inner.leaves()
+
+
+class Combined(Nested):
     """A weighted sum of rewards; unscored where any of them is."""
 
     name: Literal["combined"]
-    parts: tuple[
-        Annotated[Rules | Classifier | Python | Relevance, Field(discriminator="name")], ...
-    ]
+    parts: tuple[Reward, ...]
     weights: tuple[float, ...]
 
-    def leaves(self) -> Iterator[Section]:
-        """Yield the rewards that it is made of."""
-        yield from self.parts
+
+class Gated(Nested):
+    """A reward that counts only for answers that pass another one."""
+
+    name: Literal["gated"]
+    gate: Reward
+    """The reward that an answer has to pass."""
+    reward: Reward
+    """The reward of an answer that passed; others are not shown to it."""
+    threshold: float
+    """Lowest reward of the gate that passes."""
+    otherwise: float = 0.0
+    """Reward of an answer that did not pass."""
+
+
+class Ensemble(Nested):
+    """The mean of rewards that judge the same thing; how far they disagree is kept."""
+
+    name: Literal["ensemble"]
+    members: Annotated[tuple[Reward, ...], Field(min_length=2)]
+    """The rewards, of which an answer needs all."""
+    scales: tuple[float, ...] = ()
+    """What each is divided by, to bring them to one scale; empty takes them as they are."""
 
 
 Reward: TypeAlias = Annotated[
-    Rules | Classifier | Python | Relevance | Combined, Field(discriminator="name")
+    Rules
+    | Classifier
+    | Python
+    | Relevance
+    | Mathematics
+    | Pattern
+    | JsonSchema
+    | Length
+    | Repetition
+    | Profanity
+    | Combined
+    | Gated
+    | Ensemble,
+    Field(discriminator="name"),
 ]
+
+for _section in (Combined, Gated, Ensemble):
+    _section.model_rebuild()
+
+
+def below(section: Section) -> tuple[Reward, ...]:
+    """Return the rewards that a section is directly made of."""
+    if isinstance(section, Combined):
+        return section.parts
+    if isinstance(section, Gated):
+        return (section.gate, section.reward)
+    return section.members if isinstance(section, Ensemble) else ()
+
+
+def has_ensemble(section: Section) -> bool:
+    """Whether a reward is, or is made of, an ensemble."""
+    return isinstance(section, Ensemble) or any(map(has_ensemble, below(section)))
+
+
+def depth(section: Section) -> int:
+    """Return how many levels of rewards a section has, itself included."""
+    return 1 + max(map(depth, below(section)), default=0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from eva.types import Json
 
-KEYS = frozenset({"source", "model", "function", "relevance", "match"})
+KEYS = frozenset({"source", "model", "function", "relevance", "match", "definition", "file"})
 """Keys whose values may name a file or folder."""
 
 

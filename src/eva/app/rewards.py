@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from eva.app.config_rewards import Classifier, Combined, Python, Relevance, Reward, Rules
+from eva.app.config_rewards import (
+    Classifier,
+    Combined,
+    Ensemble,
+    Gated,
+    Python,
+    Relevance,
+    Reward,
+    Rules,
+)
+from eva.app.config_verifiers import JsonSchema, Length, Mathematics, Pattern, Profanity, Repetition
 from eva.data.assets import resolve
 from eva.protocols import RewardModel
 
@@ -38,7 +48,28 @@ def _bare(section: Reward, device: str) -> RewardModel:
         from eva.rewards.relevance import RelevanceReward
 
         return RelevanceReward(Encoder.load(resolve(section.model)), ceiling=section.ceiling)
-    assert isinstance(section, Combined), "the config knows no other reward"
+    if isinstance(section, Mathematics | Pattern | JsonSchema):
+        from eva.app.verifiers import verifier
+
+        return verifier(section)
+    if isinstance(section, Length | Repetition | Profanity):
+        from eva.app.verifiers import penalty
+
+        return penalty(section)
+    return _nested(section, device)
+
+
+def _nested(section: Combined | Gated | Ensemble, device: str) -> RewardModel:
+    if isinstance(section, Gated):
+        from eva.rewards.gated import GatedReward
+
+        gate, reward = _bare(section.gate, device), _bare(section.reward, device)
+        return GatedReward(gate, reward, section.threshold, section.otherwise)
+    if isinstance(section, Ensemble):
+        from eva.rewards.ensemble import EnsembleReward
+
+        members = [_bare(member, device) for member in section.members]
+        return EnsembleReward(members, scales=section.scales)
     from eva.rewards.combined import CombinedReward
 
     return CombinedReward([_bare(part, device) for part in section.parts], section.weights)

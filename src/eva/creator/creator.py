@@ -18,6 +18,7 @@ import numpy as np
 from eva.creator.evolving import evolve
 from eva.creator.lineage import ancestors
 from eva.creator.mixing import mix
+from eva.creator.noise import Correction
 from eva.creator.sampling import TopicBlended
 from eva.protocols import Evolver, Gate, Informativeness, Population, Sampler
 from eva.rng import Streams
@@ -41,13 +42,18 @@ class EvaCreator:
     """Share of evolved prompts in what the solver trains on."""
     estimates: bool = True
     """Whether rewards are wanted; without them all prompts are equally informative."""
+    correction: Correction | None = None
+    """Takes the rewards' noise out of the estimates; None leaves it in."""
 
-    def estimate(self, rewards: Sequence[Sequence[float | None]]) -> Estimates:
-        """Return the informativeness of prompts from rewards, ragged (P, G)."""
+    def estimate(
+        self, rewards: Sequence[Sequence[float | None]], noise: Sequence[float] = ()
+    ) -> Estimates:
+        """Return the informativeness of prompts from rewards, ragged (P, G), and noise, (P,)."""
         if not self.estimates:
             same = np.ones(len(rewards))
             return Estimates(same, np.zeros_like(same), np.zeros(len(rewards), dtype=np.int64))
-        return self.informativeness(rewards)
+        plain = self.informativeness(rewards)
+        return self.correction(plain, rewards, noise) if self.correction else plain
 
     def sample(self, info: Floats, streams: Streams, prompts: Sequence[Prompt] = ()) -> Ints:
         """Draw the informative subset, at least one prompt."""

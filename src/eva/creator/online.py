@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from eva.creator.buffer import Buffer
 from eva.creator.evolving import evolve
 from eva.creator.lineage import ancestors
+from eva.creator.noise import Correction
 from eva.errors import ConfigError, RunError
 from eva.protocols import Evolver, Gate, Informativeness, Population, Sampler
 from eva.rng import Streams
@@ -92,6 +93,7 @@ class BufferCreator:
         evolver: Evolver | None,
         gates: Sequence[Gate] = (),
         sizes: OnlineSizes | None = None,
+        correction: Correction | None = None,
     ) -> None:
         """Make a creator whose buffer is empty.
 
@@ -102,6 +104,7 @@ class BufferCreator:
             evolver: writes the children; None puts the seeds themselves into the buffer.
             gates: judge the children.
             sizes: how many prompts go where.
+            correction: takes the rewards' noise out of the ranking; None leaves it in.
 
         Raises:
             ConfigError: there is no human prompt.
@@ -112,6 +115,7 @@ class BufferCreator:
         self.sizes = sizes = sizes or OnlineSizes()
         self.buffer = Buffer(sizes.buffer, staleness=sizes.staleness, draw=sizes.draw)
         self._informativeness = informativeness
+        self._correction = correction
         self._sampler = sampler
         self._evolver = evolver
         self._gates = tuple(gates)
@@ -153,9 +157,13 @@ class BufferCreator:
             recycled=max(0, len(human) - fresh),
         )
 
-    def rank(self, rewards: Sequence[Sequence[float | None]]) -> Estimates:
+    def rank(
+        self, rewards: Sequence[Sequence[float | None]], noise: Sequence[float] = ()
+    ) -> Estimates:
         """Return the informativeness of a batch's prompts from their rewards, ragged (P, G)."""
         estimates = self._informativeness(rewards)
+        if self._correction:
+            estimates = self._correction(estimates, rewards, noise)
         seen = estimates.values[~np.isnan(estimates.values)]
         if len(seen):
             memory = 0.0 if math.isnan(self._mean) else _MEMORY

@@ -72,15 +72,29 @@ class CombinedReward:
             parts |= own | {f"{name}/{part}": value for part, value in score.parts.items()}
         if failed:
             return Score(None, cause="part", detail="; ".join(failed), parts=parts)
-        total = math.fsum(w * r for w, r in zip(self.weights, rewards, strict=True))
-        return Score(total, parts=parts)
+        return Score(self._total(rewards), parts=parts, members=self._members(scores))
+
+    def _total(self, rewards: Sequence[float]) -> float:
+        return math.fsum(w * r for w, r in zip(self.weights, rewards, strict=True))
+
+    def _members(self, scores: Sequence[Score]) -> tuple[float, ...]:
+        """Return the sum as each member of the ensembles among the rewards would have it."""
+        sizes = {len(score.members) for score in scores if score.members}
+        if len(sizes) > 1:
+            raise ConfigError(
+                f"combined reward: ensembles of {sorted(sizes)} members; expected as many in each"
+            )
+        given = [score.members or (score.reward,) * max(sizes, default=0) for score in scores]
+        by_member = zip(*given, strict=True)
+        return tuple(self._total([r for r in one if r is not None]) for one in by_member)
 
 
 def _names(rewards: Sequence[RewardModel]) -> tuple[str, ...]:
-    """Name rewards after their classes, RuleReward `rule`, a second one of a class `rule_2`."""
+    """Name rewards by their `name`, or their class: RuleReward `rule`, a second one `rule_2`."""
     names: list[str] = []
     for reward in rewards:
-        base = type(reward).__name__.removesuffix("Reward").lower() or "reward"
+        own = type(reward).__name__.removesuffix("Reward").lower() or "reward"
+        base = str(getattr(reward, "name", own))
         names.append(
             next(n for i in count(1) if (n := base if i == 1 else f"{base}_{i}") not in names)
         )

@@ -172,4 +172,4 @@ def _checked(score: Score) -> Score:
     """Return a score with a finite reward, or with None and a cause."""
     if score.reward is None:
         return score if score.cause else replace(score, cause="none")
-    return as_score(score.reward, score.parts)
+    return replace(as_score(score.reward, score.parts), members=score.members)

@@ -46,6 +46,12 @@ METRICS: Mapping[str, Metric] = {
     "creator/info_mean": Metric("mean informativeness of the answered prompts", "reward"),
     "creator/info_drawn_mean": Metric("mean informativeness of the drawn prompts", "reward"),
     "creator/info_error_mean": Metric("mean standard error of the informativeness", "reward"),
+    "creator/disagreement": Metric(
+        "how far the members of an ensemble reward disagree, as a standard deviation", "reward"
+    ),
+    "creator/disagreement_correlation": Metric(
+        "rank correlation of informativeness and disagreement, over prompts", "1"
+    ),
     "creator/without_info": Metric("prompts with too few scored answers to tell", "prompts"),
     "creator/drawn": Metric("prompts drawn as informative", "prompts"),
     "creator/children": Metric("children that passed all gates", "prompts"),

@@ -198,13 +198,15 @@ def _flatten_score(score: Score) -> dict[str, Any]:
         "cause": score.cause,
         "detail": detail,
         "parts": list(score.parts.items()),
+        "members": score.members,
     }
 
 
 def _build_score(flat: Mapping[str, Any]) -> Score:
     reward = None if flat["reward"] is None else float(flat["reward"])
     parts = {name: float(value) for name, value in flat.get("parts") or ()}
-    return Score(reward, flat.get("cause") or "", flat.get("detail") or "", parts)
+    members = tuple(map(float, flat.get("members") or ()))
+    return Score(reward, flat.get("cause") or "", flat.get("detail") or "", parts, members)
 
 
 def _flatten_scored(scored: ScoredGroup) -> dict[str, Any]:

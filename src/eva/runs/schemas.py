@@ -60,6 +60,7 @@ SCORE = pa.struct(
         _optional("cause", TEXT),
         _optional("detail", TEXT),
         _optional("parts", NUMBERS),
+        _optional("members", _list(REAL)),
     ]
 )
 REFUSAL = pa.struct(

@@ -20,6 +20,7 @@ from eva.app.config_parts import InstructEvolver
 from eva.app.launch import launched
 from eva.app.progress import Silent
 from eva.app.rewards import reward_model
+from eva.disagreement import noise
 from eva.errors import ConfigError, SolverError
 from eva.protocols import Progress
 from eva.rng import Streams
@@ -145,7 +146,7 @@ def evolve(
         raise ConfigError(f"creator.name = {section.name!r} evolves nothing: take 'eva'")
     groups = rollouts.read_scored(scored)
     originals = [group.prompt for group in groups]
-    info = creator.estimate([group.rewards for group in groups])
+    info = creator.estimate([group.rewards for group in groups], noise(groups))
     drawn = creator.sample(info.values, at.streams("creator/sample"), originals)
     seeds = [originals[i] for i in drawn]
     values = {p.id: float(v) for p, v in zip(originals, info.values, strict=True) if v == v}

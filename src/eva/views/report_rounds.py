@@ -106,6 +106,7 @@ def informativeness(found: Findings) -> Html:
             zero=True,
         )
     ]
+    charts += _disagreement(records)
     for record in records[-_HISTOGRAMS:]:
         drawn, left = _estimates(found, record["round"])
         charts.append(
@@ -119,6 +120,22 @@ def informativeness(found: Findings) -> Html:
     without = f" {several(lacking, 'prompt')} had too few scored answers." if lacking else ""
     said = note(_LUCK, without)
     return join([said, element("div", *charts, class_="charts")])
+
+
+def _disagreement(records: Sequence[Record]) -> list[Html]:
+    """Return the charts of an ensemble's disagreement; none without an ensemble."""
+    if not any("disagreement" in record["creator"] for record in records):
+        return []
+    correlation = _series("rank correlation", records, ("creator", "disagreement_correlation"))
+    return [
+        lines(
+            "Disagreement of the rewards",
+            [_series("standard deviation", records, ("creator", "disagreement"))],
+            unit="reward",
+            zero=True,
+        ),
+        lines("Informativeness with disagreement", [correlation], zero=True),
+    ]
 
 
 _LUCK = (
