@@ -56,6 +56,7 @@ def test_the_offline_defaults_are_as_they_were():
         ({"budget": {"tokens": 10}}, "set rounds and online.steps"),
         ({"run": {"processes": 2}}, "eva.integrations.trl"),
         ({"online": {"background": True}}, "creator.evolver.model"),
+        ({"creator": {"sampler": "topic_blended"}}, "take 'greedy' or 'weighted'"),
         ({"online": {"batch": 0}}, "online.batch"),
         ({"online": {"bufer": 3}}, "did you mean 'buffer'"),
         ({"solver": {"objective": {"name": "rloo", "clip": 0.1}}}, "clip_low"),

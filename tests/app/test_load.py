@@ -159,3 +159,15 @@ def test_paths_hold_from_anywhere_beside_the_config_first(tmp_path, monkeypatch)
     assert config.policy.model == "some/model"
     changed = load_config("game/c.toml", ["prompts.source=other.jsonl"])
     assert changed.prompts.source == str(tmp_path / "other.jsonl")
+
+
+def test_topics_by_name_are_for_open_prompts():
+    prompts = {"source": "p.jsonl", "topics": {"names": ["tea"]}, "constraints": {}}
+    said = fault(prompts=prompts, creator={"evolver": {"name": "rules"}})
+    assert "prompts.topics.names" in said
+
+
+@pytest.mark.parametrize("name", ["self_instruct", "online_ten"])
+def test_the_rules_reward_needs_checks_that_a_model_would_lose(name):
+    said = fault(reward={"name": "rules"}, creator={"evolver": {"name": name}})
+    assert "take creator.evolver 'rules'" in said

@@ -146,6 +146,18 @@ def test_kept_columns(jsonl):
     assert load_prompts(source).prompts[0].columns == {}
 
 
+def test_topics_are_labels_of_a_column(jsonl):
+    rows = [
+        {"prompt": "a", "topic": "x", "kind": "k"},
+        {"prompt": "b", "topic": ["y"], "kind": None},
+    ]
+    source = jsonl(*rows)
+    assert [p.topic for p in load_prompts(source).prompts] == ["x", ""]
+    assert [p.topic for p in load_prompts(source, topic="kind").prompts] == ["k", ""]
+    with pytest.raises(DataError, match="king"):
+        load_prompts(source, topic="king")
+
+
 def test_limit_and_shuffle(jsonl):
     source = jsonl({"prompt": ""}, *({"prompt": str(number)} for number in range(50)))
     streams = Streams(0, 0, "prompts")

@@ -34,6 +34,13 @@ def test_the_game_of_the_paper_by_hand():
                                        if f != "round"}, round=3)  # fmt: skip
 
 
+def test_every_candidate_and_its_grades_are_counted():
+    counted = {"name": "online_ten", "best_of": 3, "max_tokens": 30}
+    assert rounds(creator={"evolver": counted})[1].rewriter_tokens == 25 * 4 * 3 * 30
+    graded = counted | {"best_by": "grades"}
+    assert rounds(creator={"evolver": graded})[1].rewriter_tokens == 25 * 4 * 3 * (30 + 2 * 8)
+
+
 def test_without_evolving_the_informative_subset_is_trained_on():
     human = {"evolver": {"name": "none"}, "source": "human"}
     assert [r.prompts for r in rounds(creator=human)] == [100, 25, 25]
