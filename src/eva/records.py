@@ -200,7 +200,6 @@ def of_evolutions(evolutions: Sequence[Evolution]) -> dict[str, Json]:
         spent.update(evolution.spent)
         grades.update(evolution.grades)
     graded = grades.pop("graded", 0)
-    # who lost to a better candidate was not refused: nobody found fault with it
     beaten = refusals.pop("best_of", 0)
     children, refused = operators.total(), refusals.total()
     return {

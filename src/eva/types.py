@@ -266,6 +266,11 @@ class Evolution:
     grades: Mapping[str, float] = field(default_factory=dict)
     """Sums of the children's grades by name, and `graded`, the children that have them."""
 
+    @property
+    def refused(self) -> int:
+        """Proposals with which fault was found: not those that lost to a better candidate."""
+        return sum(refusal.gate != "best_of" for refusal in self.refusals)
+
 
 @dataclass(frozen=True, slots=True)
 class Draw:

@@ -75,6 +75,7 @@ def test_best_of_wraps_the_rewriter_and_grades_by_it_where_asked():
     assert isinstance(counted.grader, Clauses)
     graded = rewriting(name="evol_quality", best_of=2, best_by="grades")
     assert graded.grader.generator is graded.evolver.generator
+    assert rewriting(name="evol_quality", best_by="grades").n == 1
 
 
 @pytest.mark.parametrize("name", ["static", "new_human"])

@@ -148,7 +148,7 @@ class Parts:
             keep_columns=frozenset(section.keep_columns),
             chain=section.name != "self_instruct",
         )
-        if section.best_of > 1:
+        if section.best_of > 1 or section.best_by == "grades":
             grader = ModelGrader(generator) if section.best_by == "grades" else Clauses()
             made = BestOf(made, section.best_of, grader)
         return Labelling(made, self.topics) if self.topics else made

@@ -67,7 +67,7 @@ class InstructEvolver(Section):
     best_of: Annotated[int, Field(ge=1)] = 1
     """Candidates for every rewrite, of which the best is taken."""
     best_by: Literal["clauses", "grades"] = "clauses"
-    """Count clauses, or let the rewriting model grade complexity and quality."""
+    """Count clauses, or let the rewriting model grade complexity and quality of every candidate."""
 
 
 class RuleEvolver(Section):

@@ -28,6 +28,7 @@ class BestOf:
     evolver: Evolver
     """Writes the candidates, each with streams of its own."""
     n: int
+    """1 chooses nothing, and grades."""
     grader: Grader
 
     @property
@@ -41,10 +42,9 @@ class BestOf:
         Raises:
             GenerationError: the rewriter or the grader is broken as a whole.
         """
-        tries = [
-            self.evolver.propose(parents, step, streams.at(f"{streams.stage}/candidate{i}"))
-            for i in range(self.n)
-        ]
+        # the first candidate is the one that there would be without the others
+        at = [streams, *(streams.at(f"{streams.stage}/candidate{i}") for i in range(1, self.n))]
+        tries = [self.evolver.propose(parents, step, own) for own in at]
         candidates = [proposal for one in zip(*tries, strict=True) for proposal in one]
         children = [p.child for p in candidates if p.child is not None]
         asked = streams.at(f"{streams.stage}/grade{step}")

@@ -319,7 +319,7 @@ def _figures(
         "replayed": float(draw.replayed),
         "recycled": float(draw.recycled),
         "children": float(sum(len(evolution.children) for evolution in evolutions)),
-        "refused": float(sum(len(evolution.refusals) for evolution in evolutions)),
+        "refused": float(sum(evolution.refused for evolution in evolutions)),
     }
 
 

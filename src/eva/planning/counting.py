@@ -133,8 +133,7 @@ def phases_of(game: Config, *, human: int) -> dict[str, int]:
 
 def _rewrite_tokens(evolver: InstructEvolver) -> int:
     """Return the most tokens that one attempt at a child can take."""
-    graded = evolver.best_of > 1 and evolver.best_by == "grades"
-    grading = len(QUESTIONS) * GRADING_PARAMS.max_tokens if graded else 0
+    grading = len(QUESTIONS) * GRADING_PARAMS.max_tokens if evolver.best_by == "grades" else 0
     return evolver.best_of * (evolver.max_tokens + grading)
 
 

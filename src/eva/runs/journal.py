@@ -188,7 +188,7 @@ def counts(rows: Sequence[object]) -> Counter[str]:
         if isinstance(row, Group | Evolution):
             tally["tokens"] += row.generated_tokens
         if isinstance(row, Evolution):
-            tally["refused"] += len(row.refusals)
+            tally["refused"] += row.refused
         if isinstance(row, ScoredGroup):
             rewards = [reward for reward in row.rewards if reward is not None]
             tally["scored"] += len(rewards)

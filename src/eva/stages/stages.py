@@ -173,7 +173,7 @@ def evolve(
         "prompts": len(originals),
         "seeds": len(seeds),
         "children": len(children),
-        "refused": len(refusals),
+        "refused": sum(evolution.refused for evolution in evolutions),
         "written": len(mixed if keep == "mix" else children),
     }
 

@@ -135,7 +135,10 @@ def refusals(found: Findings) -> Html:
     return join([note(_EVOLVER), summary, *folded])
 
 
-_EVOLVER = "Gate `evolver`: no child came out, because no operator applied or its output was none."
+_EVOLVER = (
+    "Gate `evolver`: no child came out, because no operator applied or its output was none. "
+    "`best_of`: a better candidate did."
+)
 
 
 def _examples(found: Findings, gate: str, rows: Sequence[Row]) -> Html:
@@ -145,7 +148,7 @@ def _examples(found: Findings, gate: str, rows: Sequence[Row]) -> Html:
     return details(
         f"{gate}: {several(len(rows), 'refusal')}{of}",
         *(_refusal(found, row) for row in shown),
-        opened=gate != "evolver",
+        opened=gate not in {"evolver", "best_of"},
     )
 
 
