@@ -7,6 +7,7 @@ import pytest
 
 from eva.constraints import (
     HELD_OUT,
+    IF_NAMED,
     KINDS,
     Phrasing,
     compatible,
@@ -24,7 +25,7 @@ from eva.types import Check
 def test_kinds_go_by_their_own_names_and_clash_with_known_ones():
     assert all(kind.name == name for name, kind in KINDS.items())
     assert set().union(*(kind.clashes for kind in KINDS.values())) <= KINDS.keys()
-    assert len(KINDS) >= 14
+    assert len(KINDS) >= 28
 
 
 def test_partition():
@@ -32,8 +33,9 @@ def test_partition():
     assert held_out == HELD_OUT
     assert len(held_out) >= 2
     assert len(trained) >= 12
-    assert sorted((*trained, *held_out)) == sorted(KINDS)
-    assert partition(()).trained == tuple(KINDS)
+    assert sorted((*trained, *held_out, *IF_NAMED)) == sorted(KINDS)
+    assert partition(()).trained == tuple(name for name in KINDS if name not in IF_NAMED)
+    assert partition(("answers",)) == (partition(()).trained, ("answers",))
     with pytest.raises(ConfigError, match="did you mean 'bullets'"):
         partition(["bulets"])
     with pytest.raises(ConfigError, match="leave some"):
@@ -80,6 +82,9 @@ def test_an_empty_answer_meets_nothing():
         ),
         (Check("ends_with", {"phrase": "Bye!"}), Check("sentences", {"count": 1}), "rules it out"),
         (Check("ends_with", {"phrase": "So, bye"}), Check("commas"), "rules it out"),
+        (Check("json", {"keys": ["details"]}), Check("short_words", {"letters": 6}), "rules it"),
+        (Check("sections", {"count": 3}), Check("max_words", {"words": 10}), "at least 15 words"),
+        (Check("sections", {"count": 3}), Check("answers", {"count": 2}), "exclude each other"),
     ],
 )
 def test_conflicts_hold_both_ways(first, second, reason):

@@ -46,6 +46,15 @@ CASES = [
         "Bees dance. Do you want to hear more about this?",
         ["Bees dance. Do you want to hear more?"],
     ),
+    ("short_words", 1, {"letters": 12}, "An easily-understood one", ["misunderstanding"]),
+    ("short_words", 2, {"letters": 10}, "everything 12345678901", ["everywhere's understanding"]),
+    ("short_words", 3, {"letters": 9}, "something", ["Everything"]),
+    ("short_words", 4, {"letters": 8}, "children’s", ["something"]),
+    ("short_words", 5, {"letters": 6}, "It is all short", ["It is longest"]),
+    ("numbers", 1, {"count": 1}, "Boil it for 8 minutes.", ["Boil it for eight minutes."]),
+    ("numbers", 2, {"count": 2}, "From 9:30 to 10.", ["At 9:30.", "It is 1,000.50."]),
+    ("numbers", 3, {"count": 3}, "1 2 3", ["1 2"]),
+    ("numbers", 4, {"count": 5}, "1, 2, 3, 4 and 5", ["1,2,3,4 and 5"]),
 ]
 
 

@@ -2,6 +2,7 @@ import numpy as np
 
 from eva.creator.creator import EvaCreator
 from eva.creator.informativeness import METRICS
+from eva.creator.noise import correction
 from eva.creator.sampling import SAMPLERS, TopicBlended
 from eva.rng import Streams
 from eva.types import Evolution, Prompt, Proposal
@@ -86,6 +87,13 @@ def test_gates_see_ancestors_oldest_first_and_remember_everyone():
 def test_without_rewards_all_prompts_are_equally_informative():
     estimates = creator(estimates=False).estimate([(), (), ()])
     assert estimates.values.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_noise_is_taken_out_where_that_is_asked_for():
+    rewards, noise = [[0.0, 2.0], [0.0, 1.0]], [1.5, 0.0]
+    corrected = creator(correction=correction("a_min")).estimate(rewards, noise)
+    assert corrected.values.tolist() == [1.0, 1.0]
+    assert creator().estimate(rewards, noise).values.tolist() == [2.0, 1.0]
 
 
 def test_without_an_evolver_the_drawn_originals_are_the_mix():

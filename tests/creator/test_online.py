@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eva.creator.informativeness import METRICS
+from eva.creator.noise import correction
 from eva.creator.online import BufferCreator, OnlineSizes
 from eva.creator.sampling import SAMPLERS
 from eva.errors import ConfigError, RunError
@@ -57,6 +58,7 @@ def creator(n, **changes):
         "informativeness": METRICS["a_avg"],
         "sampler": SAMPLERS["greedy"],
         "evolver": Numbered(changes.pop("refused", 0)),
+        "correction": None,
     }
     sizes = OnlineSizes(**{k: v for k, v in changes.items() if k not in parts})
     return BufferCreator(
@@ -185,6 +187,12 @@ def test_a_childs_priority_is_its_seeds_shrunk_to_the_mean():
     # the running mean remembers about 20 batches
     made.rank([[0.0, 3.0]])
     assert made._mean == pytest.approx(0.95 * 0.25 + 0.05 * 1.5)
+
+
+def test_noise_is_taken_out_of_the_ranking_where_that_is_asked_for():
+    made = creator(8, correction=correction("a_avg"))
+    estimates = made.rank([[0.0, 2.0], [0.0, 1.0]], [1.5, 0.0])
+    assert estimates.values.tolist() == [0.5, 0.5]
 
 
 def test_unscored_prompts_are_no_seeds():

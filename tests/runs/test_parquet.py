@@ -59,7 +59,14 @@ responses = st.builds(
     st.sampled_from(["stop", "length"]),
 )
 groups = st.builds(Group, prompts, ids, st.lists(responses, max_size=3).map(tuple), text)
-scores = st.builds(Score, st.none() | number, text, text, st.dictionaries(text, number, max_size=2))
+scores = st.builds(
+    Score,
+    st.none() | number,
+    text,
+    text,
+    st.dictionaries(text, number, max_size=2),
+    st.lists(number, max_size=3).map(tuple),
+)
 scored_groups = groups.flatmap(
     lambda group: st.builds(
         ScoredGroup,

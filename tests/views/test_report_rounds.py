@@ -28,6 +28,16 @@ def test_drawn_and_other_estimates_stand_apart(finished):
     assert sum(drawn) / 5 == pytest.approx(found.records[1]["creator"]["info_drawn_mean"])
 
 
+def test_an_ensembles_disagreement_is_shown_where_there_is_one(finished):
+    records = Findings.read(finished).records[1:]
+    assert report_rounds.disagreement(records) == []
+    told = {"disagreement": 0.5, "disagreement_correlation": 0.25}
+    shown = [record | {"creator": record["creator"] | told} for record in records]
+    spread, correlation = report_rounds.disagreement(shown)
+    assert "standard deviation, 2: 0.5" in spread
+    assert "rank correlation, 2: 0.25" in correlation
+
+
 def test_a_round_without_a_creator_has_no_estimates(static):
     made = report_rounds.informativeness(Findings.read(static))
     assert "No informativeness was estimated" in made

@@ -68,7 +68,7 @@ class Constraints(Section):
     level: Positive = 1
     """Highest difficulty level of a constraint at the start."""
     kinds: tuple[str, ...] = ()
-    """Kinds to train on; empty means all that are not held out."""
+    """Kinds to train on; empty means all but those held out and `eva.constraints.IF_NAMED`."""
     held_out: tuple[str, ...] = ()
     """Kinds that are never trained on; empty means `eva.constraints.HELD_OUT`."""
     max_words: Positive = 60

@@ -38,7 +38,7 @@ class Pattern(Leaf):
     pattern: str = ""
     """The expression; flags stand in it, as `(?i)`."""
     column: str = ""
-    """Instead of `pattern`: column of the prompts with an expression each."""
+    """Instead: column of the prompts with an expression each."""
     whole: bool = False
     """Whether all of the answer must match."""
     group: str = ""

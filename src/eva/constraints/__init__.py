@@ -13,6 +13,7 @@ from eva.constraints.kind import Kind, both, choices, draws, level_of, nothing, 
 from eva.constraints.phrasing import Phrasing
 from eva.constraints.registry import (
     HELD_OUT,
+    IF_NAMED,
     KINDS,
     Partition,
     compatible,
@@ -27,6 +28,7 @@ from eva.constraints.topics import TOPICS
 
 __all__ = [
     "HELD_OUT",
+    "IF_NAMED",
     "KINDS",
     "TOPICS",
     "Kind",

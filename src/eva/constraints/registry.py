@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from eva.constraints import layout, length, lettering, wording
+from eva.constraints import division, layout, length, lettering, wording
 from eva.constraints.kind import Kind
 from eva.constraints.phrasing import shown
 from eva.errors import ConfigError, DataError, unknown_name
@@ -36,11 +36,21 @@ KINDS: dict[str, Kind] = {
     "quoted": layout.QUOTED,
     "postscript": layout.POSTSCRIPT,
     "json": layout.JSON,
+    "sections": division.SECTIONS,
+    "answers": division.ANSWERS,
+    "short_words": wording.SHORT_WORDS,
+    "numbers": wording.NUMBERS,
 }
 """Every kind of constraint that a config or a prompt can name."""
 
 HELD_OUT = ("numbered", "repeat", "capitals", "postscript", "placeholders")
 """Kinds that by default no prompt of a training set has: progress on them is transfer."""
+
+IF_NAMED = ("sections", "answers", "short_words", "numbers")
+"""Kinds that are trained on only where they are named.
+
+They joined later, and a config that names no kinds has to draw what it always drew.
+"""
 
 
 class Partition(NamedTuple):
@@ -79,14 +89,14 @@ def register(kind: Kind) -> None:
 
 
 def partition(held_out: Sequence[str] = HELD_OUT) -> Partition:
-    """Split all kinds into trained and held-out ones.
+    """Return the kinds to train on by default, all but those of `IF_NAMED`, and those held out.
 
     Raises:
         ConfigError: a name is unknown, or no kind is left to train on.
     """
     for name in held_out:
         find(name)
-    trained = tuple(name for name in KINDS if name not in held_out)
+    trained = tuple(name for name in KINDS if name not in {*held_out, *IF_NAMED})
     if not trained:
         raise ConfigError("every kind of constraint is held out: leave some to train on")
     return Partition(trained, tuple(held_out))

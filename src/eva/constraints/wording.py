@@ -167,3 +167,47 @@ ENDS_WITH = Kind(
     least_words=lambda args: len(measure.words(args["phrase"])) + 3,
     texts=lambda args: (args["phrase"],),
 )
+
+
+def _short(text: str, args: Args) -> bool:
+    # The parts of a hyphenated word count apart, and so does what follows an apostrophe.
+    longest = max(map(len, re.findall(r"[^\W\d_]+", text)), default=0)
+    return longest <= int(args["letters"])
+
+
+SHORT_WORDS = Kind(
+    name="short_words",
+    args={"letters": int},
+    phrasings=(
+        Phrasing("do", "use only words of at most {letters} letters"),
+        Phrasing("do", "avoid words of more than {letters} letters"),
+        Phrasing("do", "keep every word to {letters} letters or fewer"),
+        Phrasing("say", "no word of your answer may have more than {letters} letters"),
+        Phrasing("say", "words of more than {letters} letters are not allowed"),
+        Phrasing("tail", "using no word of more than {letters} letters"),
+    ),
+    levels=(
+        draws(letters=(12, 13)),
+        draws(letters=(10, 11)),
+        draws(letters=(9, 9)),
+        draws(letters=(8, 8)),
+        draws(letters=(6, 7)),
+    ),
+    check=_short,
+    bars=lambda args, text: not _short(text, args),
+)
+
+NUMBERS = Kind(
+    name="numbers",
+    args={"count": int},
+    phrasings=(
+        Phrasing("do", "include at least {count} number{s} written in digits"),
+        Phrasing("do", "mention {count} or more numbers, in digits"),
+        Phrasing("say", "your answer must contain at least {count} number{s} in digits"),
+        Phrasing("say", "I want to see at least {count} number{s}, written in digits"),
+        Phrasing("tail", "with at least {count} number{s} in digits"),
+    ),
+    levels=(draws(count=(1, 1)), draws(count=(2, 2)), draws(count=(3, 4)), draws(count=(5, 7))),
+    check=lambda text, args: len(re.findall(r"\d+(?:[.,:]\d+)*", text)) >= args["count"],
+    least_words=lambda args: 2 * int(args["count"]) + 2,
+)

@@ -103,14 +103,15 @@ def operators() -> list[Part]:
 
 def constraints() -> list[Part]:
     """Return the kinds of verifiable constraints, each by one of its phrasings."""
-    from eva.constraints import HELD_OUT, KINDS
+    from eva.constraints import HELD_OUT, IF_NAMED, KINDS
 
+    notes = dict.fromkeys(HELD_OUT, "held out by default") | dict.fromkeys(IF_NAMED, "if named")
     return [
         Part(
             name,
             kind.phrasings[0].template.replace("{s}", "s"),
             f"levels 1 to {len(kind.levels)}" if len(kind.levels) > 1 else "level 1",
-            "held out by default" if name in HELD_OUT else "",
+            notes.get(name, ""),
         )
         for name, kind in KINDS.items()
     ]

@@ -106,7 +106,7 @@ def informativeness(found: Findings) -> Html:
             zero=True,
         )
     ]
-    charts += _disagreement(records)
+    charts += disagreement(records)
     for record in records[-_HISTOGRAMS:]:
         drawn, left = _estimates(found, record["round"])
         charts.append(
@@ -122,7 +122,7 @@ def informativeness(found: Findings) -> Html:
     return join([said, element("div", *charts, class_="charts")])
 
 
-def _disagreement(records: Sequence[Record]) -> list[Html]:
+def disagreement(records: Sequence[Record]) -> list[Html]:
     """Return the charts of an ensemble's disagreement; none without an ensemble."""
     if not any("disagreement" in record["creator"] for record in records):
         return []

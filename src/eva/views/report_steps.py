@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from eva.records import mean
+from eva.views import report_rounds
 from eva.views.findings import Findings
 from eva.views.report_charts import Series, histogram, lines
 from eva.views.report_page import Html, element, join, note, table
@@ -204,6 +205,7 @@ def informativeness(found: Findings) -> Html:
     charts = [
         _chart(found, f"Informativeness ({metric})", {"mean": "creator/info_mean"}, zero=True)
     ]
+    charts += report_rounds.disagreement(found.records)
     for t in sorted({row["round"] for row in known})[-_HISTOGRAMS:]:
         values: dict[str, list[float]] = {"evolved": [], "not evolved": []}
         for row in known:
