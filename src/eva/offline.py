@@ -69,6 +69,7 @@ def play_round(
     improved, rewrites = rewrite_answers(game, journal, t, scored=scored)
     solver = {**solver_step(game, journal, t, scored=improved), **rewrites}
     record = records.of_round(t, prompts=prompts, creator=creator, scored=scored, solver=solver)
+    record |= game.servers()
     journal.log(Stage(t, "record"), records.figures(record))
     return record
 

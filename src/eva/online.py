@@ -79,7 +79,7 @@ def play_round(game: Game, journal: Journal, history: Sequence[Record]) -> Recor
         Stage(t, STEPS), player.numbers, player.play, rows=Step, chunk=game.commit_every
     )
     player.end()
-    record = records.of_steps(t, steps)
+    record = records.of_steps(t, steps) | game.servers()
     journal.log(Stage(t, "record"), records.figures(record))
     return record
 

@@ -268,7 +268,7 @@ def of_answers(scored: Sequence[ScoredGroup]) -> dict[str, Json]:
         "without_contrast": mean(max(row) == min(row) for row in some),
         "unscored": dict(sorted(causes.items())),
         "unanswered": sum(not group.group.responses for group in scored),
-        "length_mean": mean(len(response.token_ids) for response in responses),
+        "length_mean": mean(response.length for response in responses),
         "truncated": mean(response.truncated for response in responses),
     }
 

@@ -33,6 +33,8 @@ class Game:
     seed: int = 42
     chunk: int = 64
     """Prompts between two commits."""
+    servers: Callable[[], dict[str, Json]] = dict
+    """Returns what a record says of servers: what they were asked and cost so far."""
     evaluate_before: bool = True
     evaluate_every_round: bool = False
 

@@ -138,6 +138,13 @@ class Response:
     logprobs: tuple[float, ...] = ()
     """Log-prob of each token under the policy at temperature 1, (T,); empty where unknown."""
     finish: Finish = "stop"
+    counted: int | None = None
+    """Tokens that a text server says it sampled; None where `token_ids` holds them."""
+
+    @property
+    def length(self) -> int:
+        """Tokens sampled."""
+        return len(self.token_ids) if self.counted is None else self.counted
 
     @property
     def truncated(self) -> bool:
@@ -159,7 +166,7 @@ class Group:
     @property
     def generated_tokens(self) -> int:
         """Tokens sampled for this group."""
-        return sum(len(r.token_ids) for r in self.responses)
+        return sum(r.length for r in self.responses)
 
 
 @dataclass(frozen=True, slots=True)

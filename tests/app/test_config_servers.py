@@ -13,3 +13,17 @@ def test_a_server_needs_an_address_and_a_model():
 def test_a_key_has_no_place_in_the_config():
     with pytest.raises(ValidationError, match="api_key"):
         Server(url="http://localhost:8000/v1", model="m", api_key="secret")
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://host/v1", "http://", "http://h/v1?key=1"])
+def test_an_address_is_one_of_http(url):
+    with pytest.raises(ValidationError, match="expected an address such as"):
+        Server(url=url, model="m")
+
+
+def test_an_address_holds_no_password_and_none_is_repeated():
+    with pytest.raises(ValidationError) as caught:
+        Server(url="https://me:hunter2@host/v1", model="m")
+    said = [error["msg"] for error in caught.value.errors()]
+    assert "holds a user or a password" in said[0]
+    assert caught.value.errors()[0]["loc"] == ()

@@ -570,3 +570,16 @@ class Printing:
 if __name__ == "__main__":
     with RunFolder.create(Path(sys.argv[1]), CONFIG) as run_folder:
         play(run_folder.journal(keep=KEEP, progress=Printing()))
+
+
+def test_how_a_server_is_reached_may_change_and_what_it_is_asked_may_not(tmp_path):
+    def config(**server):
+        return {"judges": [{"server": {"url": "http://a/v1", "model": "m", **server}}]}
+
+    RunFolder.create(tmp_path / "run", config()).close()
+    moved = config(url="http://b/v1", max_cost=3.0)
+    RunFolder.create(tmp_path / "run", moved).close()
+    with RunFolder.open_readonly(tmp_path / "run") as folder:
+        assert folder.config == moved
+    with pytest.raises(RunError, match="another config"):
+        RunFolder.create(tmp_path / "run", config(model="other"))

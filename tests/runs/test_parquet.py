@@ -243,3 +243,16 @@ def test_a_row_of_json_must_be_an_object():
     table = parquet.encode([{"id": "a"}], dict).set_column(1, "json", pa.array(["[1]"]))
     with pytest.raises(DataError, match="row 0: column json: got list, expected an object"):
         parquet.decode(table, dict)
+
+
+def test_tokens_that_only_a_server_counted_come_back():
+    some = (Response("a", (), counted=3), Response("b", (), counted=0), Response("c", (5,)))
+    group = Group(Prompt.of("q"), (), some, "m")
+    table = parquet.from_bytes(parquet.to_bytes(parquet.encode([group], Group)))
+    assert parquet.decode(table, Group) == [group]
+    assert group.generated_tokens == 4
+    rows = table.to_pylist()
+    for response in rows[0]["responses"]:
+        del response["counted"]
+    older = pa.Table.from_pylist(rows)
+    assert [r.counted for r in parquet.decode(older, Group)[0].responses] == [None] * 3

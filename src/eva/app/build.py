@@ -13,6 +13,7 @@ from eva.app.evaluators import evaluators, measured_texts
 from eva.app.launch import launched
 from eva.app.prompts import PromptSets, prompt_sets
 from eva.app.rewards import reward_model
+from eva.app.servers import server_generator, server_totals
 from eva.creator.best_of import BestOf
 from eva.creator.creator import EvaCreator
 from eva.creator.gates.duplicate import Duplicate
@@ -114,7 +115,7 @@ class Parts:
                 section.informativeness, comparable=section.normalise_n
             ),
             sampler=sampler(section.sampler),
-            evolver=self._evolver(),
+            evolver=self.evolver,
             gates=tuple(self._gate(gate) for gate in section.gates),
             fraction=section.fraction,
             children=section.children,
@@ -123,8 +124,12 @@ class Parts:
             correction=self._correction(),
         )
 
-    def _evolver(self) -> Evolver | None:
+    @cached_property
+    def evolver(self) -> Evolver | None:
+        """What writes new prompts, its model loaded; None where none are written."""
         section, constraints = self.config.creator.evolver, self.config.prompts.constraints
+        if self.config.creator.name != "eva":
+            return None
         if isinstance(section, config_parts.RuleEvolver):
             assert constraints is not None, "the config's own check asks for constraints"
             assert self.prompts.kinds is not None, "constraints come with kinds"
@@ -154,6 +159,8 @@ class Parts:
         return Labelling(made, self.topics) if self.topics else made
 
     def _rewriter(self, section: config_parts.InstructEvolver) -> Generator:
+        if section.server:
+            return server_generator(section.server, self.folder)
         if not section.model:
             return self.engine
         from eva.app.policy import local_generator
@@ -179,7 +186,7 @@ class Parts:
                 section.informativeness, comparable=section.normalise_n
             ),
             sampler=sampler(section.sampler),
-            evolver=self._evolver() if section.name == "eva" else None,
+            evolver=self.evolver,
             gates=tuple(self._gate(gate) for gate in section.gates),
             correction=self._correction(),
         )
@@ -202,6 +209,7 @@ class Parts:
             "per_round": game.prompts.per_round,
             "seed": game.seed,
             "chunk": game.run.chunk,
+            "servers": partial(server_totals, self.folder),
             "evaluate_before": game.evaluation.when != "after",
             "evaluate_every_round": game.evaluation.when == "rounds",
         }

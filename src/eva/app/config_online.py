@@ -116,8 +116,8 @@ def misfits(game: Config) -> Iterator[str]:
             "a trainer: eva.integrations.trl"
         )
     evolver = game.creator.evolver
-    if game.online.background and not (isinstance(evolver, InstructEvolver) and evolver.model):
+    if game.online.background and not (isinstance(evolver, InstructEvolver) and evolver.elsewhere):
         yield (
             "online.background: only another model can rewrite while the policy trains: set "
-            "creator.evolver.model, or background = false"
+            "creator.evolver.model or creator.evolver.server, or background = false"
         )

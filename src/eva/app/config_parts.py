@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, model_validator
+
+from eva.app.config_section import Section as Section
+from eva.app.config_servers import Server
 
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    """A table of the config: frozen, and closed to unknown keys."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
-    )
 
 
 # --- creator
@@ -57,6 +52,8 @@ class InstructEvolver(Section):
     name: Literal["evol_instruct", "evol_complexity", "evol_quality", "self_instruct", "online_ten"]
     model: str = ""
     """Another local model; empty means the policy itself."""
+    server: Server | None = None
+    """A server with another model, in place of a local one."""
     operators: tuple[str, ...] = ()
     """Names of operators; empty means the set of the evolver's name."""
     temperature: Annotated[float, Field(ge=0)] = 0.88
@@ -68,6 +65,17 @@ class InstructEvolver(Section):
     """Candidates for every rewrite, of which the best is taken."""
     best_by: Literal["clauses", "grades"] = "clauses"
     """Count clauses, or let the rewriting model grade complexity and quality of every candidate."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether another model than the policy rewrites."""
+        return bool(self.model or self.server)
+
+    @model_validator(mode="after")
+    def _one_rewriter(self) -> InstructEvolver:
+        if self.model and self.server:
+            raise ValueError("model and server both name a rewriter: take one of them")
+        return self
 
 
 class RuleEvolver(Section):

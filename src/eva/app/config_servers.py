@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from eva.app.config_parts import Section
+from eva.app.config_section import Section
 
 
 class Server(Section):
@@ -29,4 +30,14 @@ class Server(Section):
     output_price: Annotated[float, Field(ge=0)] = 0.0
     """Cost of a million generated tokens."""
     max_cost: Annotated[float, Field(ge=0)] = 0.0
-    """The run stops before it has cost more, over all its sessions; 0 sets no cap."""
+    """The run stops before its servers have cost more, over all its sessions; 0 sets no cap."""
+
+    # of the whole table, since an error of one field repeats what it holds
+    @model_validator(mode="after")
+    def _has_an_address(self) -> Server:
+        parts = urlsplit(self.url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
+            raise ValueError("url: expected an address such as http://localhost:8000/v1")
+        if parts.username or parts.password:
+            raise ValueError("url holds a user or a password: put the key into the environment")
+        return self

@@ -34,7 +34,7 @@ def run(config: Config, out: Path | str, *, mode: Mode = "quiet") -> Path:
     _quieten()
     parts = Parts(config, progress=watcher(mode), folder=path)
     # what can be wrong with the input is found before the folder is made
-    _ = parts.prompts, parts.trainer, parts.reward, parts.engine
+    _ = parts.prompts, parts.trainer, parts.reward, parts.engine, parts.evolver
     with RunFolder.create(path, played) as folder:
         _play(folder, parts, config)
         return folder.path

@@ -39,6 +39,8 @@ class RoundCount:
     """Completion tokens that the reference policy scores."""
     trained_tokens: int
     """Completion tokens that carry gradient, over all epochs."""
+    rewrites: int = 0
+    """Attempts of a language model at another prompt."""
 
 
 def count_rounds(game: Config, human: int) -> list[RoundCount]:
@@ -55,7 +57,7 @@ def count_rounds(game: Config, human: int) -> list[RoundCount]:
 
 def _count(game: Config, t: int, *, originals: int, earlier: int) -> RoundCount:
     creator, answers, solver = game.creator, game.answers, game.solver
-    prompts, evolved, asked, rewriter_tokens = originals, 0, 0, 0
+    prompts, evolved, asked, rewrites, rewriter_tokens = originals, 0, 0, 0, 0
     if creator.name == "eva" and t > 1:
         asked = 0 if creator.informativeness == "uniform" else originals
         seeds = seeds_of(game, originals)
@@ -64,7 +66,8 @@ def _count(game: Config, t: int, *, originals: int, earlier: int) -> RoundCount:
         else:
             evolved = min(seeds * creator.children, round(originals * creator.evolved_share))
         if isinstance(creator.evolver, InstructEvolver):
-            rewriter_tokens = seeds * creator.children * _rewrite_tokens(creator.evolver)
+            rewrites = seeds * creator.children
+            rewriter_tokens = rewrites * attempt(creator.evolver)[1]
     replies = (asked + prompts) * answers.n
     if solver.rewrite:
         rewriter_tokens += prompts * solver.rewrite.max_tokens
@@ -83,6 +86,7 @@ def _count(game: Config, t: int, *, originals: int, earlier: int) -> RoundCount:
         updates=solver.epochs * ceil(pairs / solver.batch_size),
         reference_tokens=completion if referred else 0,
         trained_tokens=completion * solver.epochs,
+        rewrites=rewrites,
     )
 
 
@@ -96,7 +100,8 @@ def _count_online(game: Config, t: int, *, human: int) -> RoundCount:
     size = pairs // section.steps
     completion = game.answers.max_tokens * prompts * (2 if pairs == prompts else game.answers.n)
     asked = isinstance(creator.evolver, InstructEvolver) and creator.name == "eva"
-    tokens = _rewrite_tokens(creator.evolver) if isinstance(creator.evolver, InstructEvolver) else 0
+    tokens = attempt(creator.evolver)[1] if isinstance(creator.evolver, InstructEvolver) else 0
+    rewrites = seeds * creator.children if asked else 0
     return RoundCount(
         round=t,
         human=human,
@@ -104,11 +109,12 @@ def _count_online(game: Config, t: int, *, human: int) -> RoundCount:
         evolved=seeds * creator.children,
         answers=replies,
         generated_tokens=replies * game.answers.max_tokens,
-        rewriter_tokens=seeds * creator.children * tokens if asked else 0,
+        rewriter_tokens=rewrites * tokens,
         pairs=pairs,
         updates=section.steps * solver.epochs * ceil(size / (section.minibatch or size)),
         reference_tokens=completion if keeps_base(game) else 0,
         trained_tokens=completion * solver.epochs,
+        rewrites=rewrites,
     )
 
 
@@ -131,10 +137,11 @@ def phases_of(game: Config, *, human: int) -> dict[str, int]:
     return {"warm-up": warm_up, "mix-up": mix_up, "bootstrap": steps - warm_up - mix_up}
 
 
-def _rewrite_tokens(evolver: InstructEvolver) -> int:
-    """Return the most tokens that one attempt at a child can take."""
-    grading = len(QUESTIONS) * GRADING_PARAMS.max_tokens if evolver.best_by == "grades" else 0
-    return evolver.best_of * (evolver.max_tokens + grading)
+def attempt(evolver: InstructEvolver) -> tuple[int, int]:
+    """Return the requests of one attempt at a child, and the most tokens that it can take."""
+    questions = len(QUESTIONS) if evolver.best_by == "grades" else 0
+    tokens = evolver.max_tokens + questions * GRADING_PARAMS.max_tokens
+    return evolver.best_of * (1 + questions), evolver.best_of * tokens
 
 
 def seeds_of(game: Config, originals: int) -> int:

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from eva.app.config import Config
-from eva.planning.counting import TYPICAL, EvaluationCount, RoundCount
+from eva.app.config_parts import InstructEvolver
+from eva.planning.counting import TYPICAL, EvaluationCount, RoundCount, attempt
 from eva.types import Json
 
 if TYPE_CHECKING:
@@ -111,13 +112,16 @@ def seconds(
     def generating(tokens: float, prompts: float = 0) -> float:
         return once * (TYPICAL * tokens / decode + prompts * prompt / train)
 
+    evolver = game.creator.evolver
+    served = attempt(evolver)[1] if isinstance(evolver, InstructEvolver) and evolver.server else 0
+    rewritten = sum(count.rewriter_tokens - count.rewrites * served for count in rounds)
     pairs = sum(count.pairs for count in rounds)
     trained = sum(count.trained_tokens for count in rounds)
     scored = sum(count.reference_tokens for count in rounds)
     answered = sum(count.answers for count in rounds) / game.answers.n
     parts = {
         "answer": generating(sum(count.generated_tokens for count in rounds), answered),
-        "rewrite": generating(sum(count.rewriter_tokens for count in rounds)),
+        "rewrite": generating(rewritten),
         "reference": once * (TYPICAL * scored + (pairs * prompt if scored else 0)) / train,
         "train": 3 * once * (TYPICAL * trained + game.solver.epochs * pairs * prompt) / train,
         "evaluate": generating(evaluation.tokens, evaluation.times * evaluation.prompts),

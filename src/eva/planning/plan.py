@@ -38,6 +38,7 @@ from eva.planning.counting import (
 )
 from eva.planning.lookup import Model, Source, look_at, look_for, unreachable
 from eva.planning.plan_view import show
+from eva.planning.servers import ServerCount, count_servers
 from eva.protocols import Generator
 from eva.rng import Streams
 from eva.types import Ints, Json, Prompt, SamplingParams
@@ -71,6 +72,7 @@ class Plan:
     machine: Mapping[str, Json]
     """Device, its free bytes, its measured matmul rate in FLOP/s."""
     notes: tuple[str, ...]
+    servers: tuple[ServerCount, ...] = ()
 
 
 def of(game: Config) -> Plan:
@@ -120,6 +122,7 @@ def of(game: Config) -> Plan:
         totals=totals(rounds, evaluation),
         machine=machine,
         notes=tuple(notes),
+        servers=tuple(count_servers(game, rounds, longest=int(tokens.max()))),
         **takes,
     )
 
@@ -287,7 +290,7 @@ def _check_sizes(game: Config, model: Model, tokens: Ints) -> Iterator[str]:
     """Check lengths against the model's context, and yield notes; `tokens` of prompts, (P,)."""
     limit, context = game.answers.max_tokens, model.source.context
     _check_room(model.source, limit, "answers.max_tokens")
-    if isinstance(game.creator.evolver, InstructEvolver) and not game.creator.evolver.model:
+    if isinstance(game.creator.evolver, InstructEvolver) and not game.creator.evolver.elsewhere:
         _check_room(model.source, game.creator.evolver.max_tokens, "creator.evolver.max_tokens")
     if context is not None:
         short = float(np.mean(tokens + limit > context))

@@ -80,6 +80,15 @@ def _lines(plan: Plan) -> list[str]:
         f"{number(sampled * TYPICAL)} and {number(trained * TYPICAL)} if answers take half of the "
         "limit",
     ]
+    for server in plan.servers:
+        cap = f", of a max_cost of {server.max_cost:,.2f}" if server.max_cost else ""
+        cost = f"; a cost of {server.cost:,.2f} at most{cap}" if server.cost else ""
+        lines.append(
+            f"server, {server.role}: {server.model} at {server.url} is asked "
+            f"{number(server.requests)} times at most, faults not counted: "
+            f"{number(server.prompt_tokens)} tokens to read, about, and "
+            f"{number(server.generated_tokens)} to write{cost}"
+        )
     if plan.memory:
         uses = ("weights", "gradients", "optimiser", "activations", "train_logits", "cache")
         parts = ", ".join(f"{use.replace('_', ' ')} {size(plan.memory[use])}" for use in uses)

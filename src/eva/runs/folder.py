@@ -31,6 +31,12 @@ PACKAGES = (
 )
 """Packages whose versions are recorded, where they are installed."""
 
+_REACHED = frozenset(
+    {"url", "key_variable", "concurrency", "retries", "seconds"}
+    | {"input_price", "output_price", "max_cost"}
+)
+"""Keys of a table `server` that say how it is reached and what it may cost, not what is played."""
+
 # What a kill may leave of a folder before `run.json` says that it is one.
 _BEGUN = frozenset({"lock", ".run.json.tmp", "population.sqlite", "population.sqlite-journal"})
 
@@ -53,6 +59,7 @@ class RunFolder:
     ) -> Self:
         """Make a run folder, or open that of an interrupted run of the same config.
 
+        How a server is reached, and what it may cost, can have changed.
         `config` is what is played, as JSON; `info` is kept beside it (a command line, a seed).
 
         Raises:
@@ -71,6 +78,8 @@ class RunFolder:
         folder = cls._opened(path, locked)
         try:
             folder._refuse_other(config)
+            if folder.config != config:
+                folder._describe({**folder.info, "config": dict(config)})
         except RunError:
             folder.close()
             raise
@@ -182,9 +191,18 @@ class RunFolder:
 
 
 def config_hash(config: Mapping[str, Json]) -> str:
-    """Return a hash of a config, whatever the order of its keys."""
-    text = json.dumps(config, sort_keys=True)
+    """Return a hash of what a config plays, whatever the order of its keys."""
+    text = json.dumps(_played(config), sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _played(config: Json, table: str = "") -> Json:
+    if isinstance(config, list):
+        return [_played(item) for item in config]
+    if not isinstance(config, Mapping):
+        return config
+    left = _REACHED if table == "server" else frozenset()
+    return {key: _played(value, key) for key, value in config.items() if key not in left}
 
 
 def versions() -> dict[str, str]:

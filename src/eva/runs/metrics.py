@@ -126,6 +126,13 @@ METRICS: Mapping[str, Metric] = {
     "solver/weight": Metric("mean weight of the importance correction", "1"),
     "solver/sampler_kl": Metric("divergence of the sampler from the trainer, per token", "nats"),
     "solver/sampler_kl_k3": Metric("the same, by an estimate that is never negative", "nats"),
+    "server/requests": Metric("replies of servers, over the run so far", "requests"),
+    "server/tries": Metric("requests sent for them, those that failed included", "requests"),
+    "server/prompt_tokens": Metric("tokens of the prompts, as the servers count them", "tokens"),
+    "server/completion_tokens": Metric("tokens generated, as the servers count them", "tokens"),
+    "server/cost": Metric("cost of the replies, at the config's prices", "money"),
+    "server/possible_cost": Metric("most that tries may have cost which broke off", "money"),
+    "server/faults/{kind}": Metric("tries that failed, by kind", "tries"),
 }
 """Meaning and unit of every metric, by name."""
 

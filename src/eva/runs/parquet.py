@@ -166,13 +166,14 @@ def _flatten_response(response: Response) -> dict[str, Any]:
         "token_ids": response.token_ids,
         "logprobs": response.logprobs,
         "finish": response.finish,
+        "counted": response.counted,
     }
 
 
 def _build_response(flat: Mapping[str, Any]) -> Response:
     finish = _one_of(get_args(Finish), flat["finish"])
     logprobs = tuple(map(float, flat.get("logprobs") or ()))
-    return Response(flat["text"], tuple(flat["token_ids"]), logprobs, finish)
+    return Response(flat["text"], tuple(flat["token_ids"]), logprobs, finish, flat.get("counted"))
 
 
 def _flatten_group(group: Group) -> dict[str, Any]:

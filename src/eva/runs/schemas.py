@@ -52,6 +52,7 @@ RESPONSE = pa.struct(
         _required("token_ids", _list(INT)),
         _optional("logprobs", _list(REAL)),
         _required("finish", TEXT),
+        _optional("counted", INT),
     ]
 )
 SCORE = pa.struct(

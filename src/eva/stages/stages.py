@@ -139,7 +139,7 @@ def evolve(
     refused = out.with_suffix(".refusals.parquet")
     _refuse_existing(out, refused)
     parts, section = at.parts(), at.game.creator
-    if isinstance(section.evolver, InstructEvolver) and not section.evolver.model:
+    if isinstance(section.evolver, InstructEvolver) and not section.evolver.elsewhere:
         _hold(at, parts)
     creator = parts.creator()
     if creator is None:

@@ -1,0 +1,79 @@
+"""From a config to a server that answers."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+from eva.errors import ConfigError
+
+if TYPE_CHECKING:
+    from eva.app.config_servers import Server
+    from eva.engines.replies import Replies
+    from eva.engines.server import ServerGenerator
+    from eva.types import Json
+
+_opened: WeakValueDictionary[Path, Replies] = WeakValueDictionary()
+_opening = threading.Lock()
+
+
+def server_generator(section: Server, folder: Path | None) -> ServerGenerator:
+    """Return what answers through a server; all those of a run folder share its replies and costs.
+
+    Without a folder replies are kept as long as it lives.
+
+    Raises:
+        ConfigError: the environment does not hold its key.
+    """
+    from eva.engines.replies import Replies
+    from eva.engines.server import Endpoint, ServerGenerator
+
+    settings = section.model_dump(exclude={"key_variable"})
+    endpoint = Endpoint(**settings, key=key_of(section))
+    return ServerGenerator(endpoint, Replies() if folder is None else _replies(folder))
+
+
+def key_of(section: Server) -> str:
+    """Return a server's key, from the environment; empty where it needs none.
+
+    Raises:
+        ConfigError: the variable is not set, or holds what no key does.
+    """
+    name = section.key_variable
+    if not name:
+        return ""
+    key = os.environ.get(name, "")
+    if not key:
+        raise ConfigError(
+            f"server {section.url}: key_variable names {name}, which the environment does not "
+            f"hold: export {name}=..., or leave key_variable empty if the server wants no key"
+        )
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigError(
+            f"server {section.url}: the variable {name} holds blanks, line breaks or characters "
+            "that no key has: export it again"
+        )
+    return key
+
+
+def server_totals(folder: Path | None) -> dict[str, Json]:
+    """Return what a record says of the servers of a run so far: nothing where none was asked."""
+    from eva.engines.replies import NAME
+
+    if folder is None or not (folder / NAME).exists():
+        return {}
+    return {"server": _replies(folder).totals()}
+
+
+def _replies(folder: Path) -> Replies:
+    from eva.engines.replies import NAME, Replies
+
+    path = (folder / NAME).absolute()
+    with _opening:
+        found = _opened.get(path)
+        if found is None:
+            found = _opened[path] = Replies(path)
+        return found
