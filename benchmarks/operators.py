@@ -5,7 +5,9 @@
 Human prompts (the first of packaged Alpaca in an order drawn by the seed) are rewritten once by
 every operator, and judged as in a run: by the strict reading of replies, then by the gates. What
 enters is answered a few times, and scored by how near the answers are to the question (a sentence
-encoder): contrast is the best minus the worst reward. No child becomes a parent.
+encoder): contrast is the best minus the worst reward. No child becomes a parent. In the end the
+model grades parents and children: how many of its replies are a number, and do the grades tell them
+apart?
 
 The samples hold every reply with what became of it. Read them before the table: a small model
 writes much that passes every gate and is no good prompt.
@@ -23,12 +25,13 @@ from typing import NamedTuple
 
 import torch
 
-from eva.app.policy import model_source
+from eva.app.policy import model_source, quieten
 from eva.complexity import clauses
 from eva.creator.evolving import judge
 from eva.creator.gates.duplicate import Duplicate
 from eva.creator.gates.length_band import LengthBand
 from eva.creator.gates.meta_text import MetaText
+from eva.creator.grading import QUESTIONS, ModelGrader
 from eva.creator.operators import builtin_operators
 from eva.creator.rewriting import Rewriter
 from eva.data.assets import resolve
@@ -51,19 +54,23 @@ class Line(NamedTuple):
     contrast: Sequence[float]
     """Of the children that entered."""
 
+    @property
+    def entered(self) -> list[Prompt]:
+        """The children that no gate refused."""
+        judged = zip(self.proposals, self.verdicts, strict=True)
+        return [proposal.child for proposal, verdict in judged if proposal.child and not verdict]
+
     def cells(self) -> tuple[object, ...]:
         """Return the line for a table."""
-        entered = [p.child for p, verdict in zip(self.proposals, self.verdicts, strict=True)
-                   if p.child and not verdict]  # fmt: skip
         refused = Counter(gate for gate, _ in filter(None, self.verdicts))
         return (
             f"`{self.operator}`",
             len(self.proposals),
-            len(entered),
+            len(self.entered),
             ", ".join(f"{n} {gate}" for gate, n in sorted(refused.items())) or "none",
             f"{sum(c > 0 for c in self.contrast)} of {len(self.contrast)}",
             _mean(self.contrast),
-            _mean([clauses(child.text) for child in entered]),
+            _mean([clauses(child.text) for child in self.entered]),
             sum(proposal.generated_tokens for proposal in self.proposals),
         )
 
@@ -75,6 +82,7 @@ def main() -> None:
     """Rewrite, judge, answer, and print the table."""
     options = _options()
     torch.set_num_threads(options.threads)
+    quieten()
     policy = load_policy(model_source(options.model, seed=0), device="cpu")
     engine = LocalEngine(policy, LocalSettings())
     reward = RelevanceReward(Encoder.load(resolve("packaged:minilm-l6-v2")), ceiling=1.0)
@@ -96,12 +104,19 @@ def main() -> None:
         rewriter = Rewriter(engine, [operator], SamplingParams(1, 0.88, 1.0, options.max_tokens))
         proposals = rewriter.propose(parents, 0, streams)
         verdicts = judged(proposals, parents)
-        children = [p.child for p, v in zip(proposals, verdicts, strict=True) if p.child and not v]
-        lines.append(Line(operator.name, proposals, verdicts, contrast(children)))
+        line = Line(operator.name, proposals, verdicts, ())
+        lines.append(line._replace(contrast=contrast(line.entered)))
         _write(options.out, lines[-1])
         print(*lines[-1].cells(), sep=" | ", flush=True)
     print(f"\nparents: contrast {_mean(contrast(parents))}, "
-          f"clauses {_mean([clauses(p.text) for p in parents])}\n")  # fmt: skip
+          f"clauses {_mean([clauses(p.text) for p in parents])}")  # fmt: skip
+    children = [child for line in lines for child in line.entered]
+    for name, prompts in (("parents", parents), ("children", children)):
+        grades = ModelGrader(engine).grade(prompts, streams.at("grades"))
+        read = [grade.parts for grade in grades if grade.value is not None]
+        means = {part: _mean([parts[part] for parts in read]) for part in QUESTIONS if read}
+        print(f"grades of {name}: {len(read)} of {len(grades)} could be read, {means}")
+    print()
     for row in ((*HEAD, "tokens"), ["---"] * (len(HEAD) + 1), *(line.cells() for line in lines)):
         print(f"| {' | '.join(map(str, row))} |")
 
@@ -109,12 +124,17 @@ def main() -> None:
 def judged(
     proposals: Sequence[Proposal], parents: Sequence[Prompt]
 ) -> list[tuple[str, str] | None]:
-    """Return who refuses each proposal and why, the gates knowing the parents and no sibling."""
+    """Return who refuses each proposal and why; gates know the parents, and what entered before."""
     gates: list[Gate] = [MetaText(), LengthBand(), Duplicate()]
-    for gate in gates:
-        for parent in parents:
-            gate.remember(parent)
-    return [judge(proposal, gates, [proposal.parent]) for proposal in proposals]
+    verdicts = []
+    known = list(parents)
+    for proposal in proposals:
+        for gate in gates:
+            for prompt in known:
+                gate.remember(prompt)
+        verdicts.append(judge(proposal, gates, [proposal.parent]))
+        known = [proposal.child] if proposal.child and not verdicts[-1] else []
+    return verdicts
 
 
 def _write(out: Path, line: Line) -> None:

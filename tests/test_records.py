@@ -7,6 +7,7 @@ import pytest
 from eva import records
 from eva.types import (
     Arrival,
+    Check,
     Draw,
     Estimates,
     Evolution,
@@ -195,3 +196,5 @@ def test_prompts_are_counted_and_their_topics_spread():
     assert "topic_shares" not in records.of_prompts(many)
     assert records.of_prompts(many)["topic_spread"] == pytest.approx(30)
     assert "topics" not in records.of_prompts([Prompt.of("Go.")])
+    checked = records.of_prompts([Prompt.of("Go.", checks=(Check("no_comma"),), topic="Go")])
+    assert (checked["topics"], "topic_shares" in checked) == (1, False)

@@ -237,7 +237,8 @@ def of_prompts(prompts: Sequence[Prompt]) -> dict[str, Json]:
     if topics:
         said["topics"] = len(topics)
         said["topic_spread"] = math.exp(-sum(p * math.log(p) for p in shares.values()))
-    if len(topics) <= _TOPICS:
+    # the topic of a verifiable prompt is its request, and no name for a metric
+    if len(topics) <= _TOPICS and not any(prompt.checks for prompt in prompts):
         said["topic_shares"] = {topic.replace("/", " "): p for topic, p in shares.items()}
     return said
 
