@@ -268,9 +268,35 @@ def of_answers(scored: Sequence[ScoredGroup]) -> dict[str, Json]:
         "reward_worst": mean(min(row) for row in some),
         "without_contrast": mean(max(row) == min(row) for row in some),
         "unscored": dict(sorted(causes.items())),
+        **of_comparisons(scored),
         "unanswered": sum(not group.group.responses for group in scored),
         "length_mean": mean(response.length for response in responses),
         "truncated": mean(response.truncated for response in responses),
+    }
+
+
+def of_comparisons(scored: Sequence[ScoredGroup]) -> dict[str, Json]:
+    """Return how comparing answers two by two went; nothing where none were compared.
+
+    Answers that are the same are not asked about, and left out here.
+    """
+    compared = [(group.compared, group.group.responses) for group in scored if group.compared]
+    if not compared:
+        return {}
+    causes: Counter[str] = Counter()
+    for comparisons, _ in compared:
+        causes.update(comparisons.failures)
+    verdicts = [
+        (one, other)
+        for comparisons, responses in compared
+        for i, j, one, other in comparisons.judged()
+        if responses[i].text != responses[j].text
+    ]
+    return {
+        "judged_pairs": len(verdicts),
+        "order_changes": mean(one != 1 - other for one, other in verdicts),
+        "first_wins": mean((one + other) / 2 for one, other in verdicts),
+        "unjudged": dict(sorted(causes.items())),
     }
 
 

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from eva.comparisons import Comparisons
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -190,11 +192,15 @@ class ScoredGroup:
 
     group: Group
     scores: tuple[Score, ...]
+    compared: Comparisons | None = None
+    """What a reward that compares the responses two by two found; None from any other."""
 
     def __post_init__(self) -> None:
-        if len(self.scores) != len(self.group.responses):
-            got, want = len(self.scores), len(self.group.responses)
+        want, got, compared = len(self.group.responses), len(self.scores), self.compared
+        if got != want:
             raise ValueError(f"prompt {self.prompt.id}: {got} scores for {want} responses")
+        if compared and (got := len(compared.first)) != want:
+            raise ValueError(f"prompt {self.prompt.id}: comparisons of {got} for {want} responses")
 
     @property
     def prompt(self) -> Prompt:
@@ -207,7 +213,10 @@ class ScoredGroup:
         return tuple(score.reward for score in self.scores)
 
     def joined(self, other: ScoredGroup) -> ScoredGroup:
-        """Return this group with the responses and scores of another one after its own."""
+        """Return this group with the responses and scores of another one after its own.
+
+        Comparisons are dropped: responses of one were not compared with those of the other.
+        """
         responses = (*self.group.responses, *other.group.responses)
         return ScoredGroup(replace(self.group, responses=responses), (*self.scores, *other.scores))
 

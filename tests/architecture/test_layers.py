@@ -11,10 +11,11 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "eva"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
-CORE = {"types", "errors", "rng", "disagreement"}
+CORE = {"types", "comparisons", "errors", "rng", "disagreement"}
 SEAMS = CORE | {"protocols", "protocols_online"}
 MAY = {
-    "types": set(),
+    "comparisons": set(),
+    "types": {"comparisons"},
     "errors": set(),
     "rng": set(),
     "disagreement": {"types"},
@@ -47,6 +48,7 @@ VERBS = {"cli", "quickstart", "stage_verbs"}
 LIGHT = (
     *(
         "types",
+        "comparisons",
         "errors",
         "rng",
         "disagreement",

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eva.comparisons import Comparisons
 from eva.errors import DataError
 from eva.runs import parquet
 from eva.types import (
@@ -67,11 +68,20 @@ scores = st.builds(
     st.dictionaries(text, number, max_size=2),
     st.lists(number, max_size=3).map(tuple),
 )
+
+
+def comparisons(size):
+    row = st.tuples(*[st.none() | number for _ in range(size)])
+    failures = st.dictionaries(text, st.integers(0, 2**40), max_size=2)
+    return st.builds(Comparisons, st.tuples(*[row for _ in range(size)]), failures)
+
+
 scored_groups = groups.flatmap(
     lambda group: st.builds(
         ScoredGroup,
         st.just(group),
         st.tuples(*[scores for _ in group.responses]),
+        st.none() | comparisons(len(group.responses)),
     )
 )
 evolutions = st.builds(

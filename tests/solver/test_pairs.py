@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eva.comparisons import Comparisons
 from eva.errors import ConfigError, SolverError
 from eva.rng import Streams
 from eva.solver.pairs import PairSettings, make_pairs, win_probabilities
@@ -158,6 +160,16 @@ def test_win_probabilities_from_a_pairwise_model():
     assert math.isnan(matrix[0, 0]), "the caller's matrix is left alone"
     result = pairs(group(1.0, 0.0, None), wins=[matrix])
     assert result.examples[0].columns["win_chosen"] == pytest.approx(0.7)
+
+
+def test_the_comparisons_of_a_group_are_its_win_probabilities():
+    # 0 beats 1 in both orders and 2 in one; 1 against 2 was not judged
+    first = ((0.5, 1.0, 1.0), (0.0, 0.5, None), (1.0, 1.0, 0.5))
+    compared = replace(group(0.75, 0.0, 0.5), compared=Comparisons(first, {"unparsed": 1}))
+    (example,) = pairs(compared).examples
+    # itself, 1 and 2: (0.5 + 1 + 0.5) / 3; itself and 0: (0.5 + 0) / 2
+    assert example.columns["win_chosen"] == pytest.approx(2 / 3)
+    assert example.columns["win_rejected"] == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize(

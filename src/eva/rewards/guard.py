@@ -9,6 +9,9 @@ Every score that leaves it is a finite number or None with a cause:
     count      it returned another number of results than it was asked for
     too_long   the conversation is longer than the reward model takes
     part       a part of a combined reward is unscored
+    unparsed, several, out_of_range, cut_off
+               a judge's reply does not end with one verdict that can be read
+    alone      there was no other response to compare it with
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any
 
-from eva.errors import ConfigError, RewardError
+from eva.errors import ConfigError, GenerationError, RewardError
 from eva.protocols import RewardModel
 from eva.rewards.worker import told
 from eva.types import Group, Score, ScoredGroup
@@ -33,8 +36,9 @@ class Guarded:
     """A reward model whose failures are recorded response by response, and judged as a whole.
 
     When a call raises or returns something malformed, it is repeated on halves, down to single
-    responses, so that a bad response costs only its own score. A `ConfigError` or `RewardError` is
-    no such failure: it says that the reward itself is wrong, and passes through.
+    responses, so that a bad response costs only its own score. A `ConfigError`, `RewardError` or
+    `GenerationError` is no such failure: it says that the reward itself is wrong, or that its judge
+    can't be asked, and passes through.
 
     The reward is judged over its latest calls: as many of them as together hold 20 responses or
     more, so a call of 20 or more is judged by itself and a reward that breaks in the middle of a
@@ -131,10 +135,10 @@ class _Attempt:
         """Return the groups scored; what fails is halved until it is single responses."""
         try:
             return [
-                ScoredGroup(group, tuple(_checked(score) for score in one.scores))
+                replace(one, group=group, scores=tuple(map(_checked, one.scores)))
                 for group, one in zip(groups, self._answer(groups), strict=True)
             ]
-        except (ConfigError, RewardError):
+        except (ConfigError, GenerationError, RewardError):
             raise
         except _MalformedError as error:
             failure = Score(None, cause="count", detail=str(error))

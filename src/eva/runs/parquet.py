@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from eva.comparisons import Comparisons
 from eva.errors import DataError
 from eva.protocols import R
 from eva.runs import schemas
@@ -211,12 +212,26 @@ def _build_score(flat: Mapping[str, Any]) -> Score:
 
 
 def _flatten_scored(scored: ScoredGroup) -> dict[str, Any]:
-    scores = [_flatten_score(score) for score in scored.scores]
-    return {**_flatten_group(scored.group), "scores": scores}
+    scores, compared = [_flatten_score(score) for score in scored.scores], scored.compared
+    return {
+        **_flatten_group(scored.group),
+        "scores": scores,
+        "compared": None
+        if compared is None
+        else {"first": compared.first, "failures": list(compared.failures.items())},
+    }
 
 
 def _build_scored(flat: Mapping[str, Any]) -> ScoredGroup:
-    return ScoredGroup(_build_group(flat), tuple(_build_score(score) for score in flat["scores"]))
+    scores = tuple(_build_score(score) for score in flat["scores"])
+    return ScoredGroup(_build_group(flat), scores, _build_comparisons(flat.get("compared")))
+
+
+def _build_comparisons(flat: Mapping[str, Any] | None) -> Comparisons | None:
+    if flat is None:
+        return None
+    first = tuple(tuple(None if p is None else float(p) for p in row) for row in flat["first"])
+    return Comparisons(first, {cause: int(n) for cause, n in flat.get("failures") or ()})
 
 
 def _flatten_evolution(evolution: Evolution) -> dict[str, Any]:

@@ -79,7 +79,10 @@ GROUP = pa.schema(
         _required("policy", TEXT),
     ]
 )
-SCORED_GROUP = GROUP.append(_required("scores", _list(SCORE)))
+COMPARISONS = pa.struct([_optional("first", _list(pa.list_(REAL))), _optional("failures", NUMBERS)])
+SCORED_GROUP = GROUP.append(_required("scores", _list(SCORE))).append(
+    _optional("compared", COMPARISONS)
+)
 EVOLUTION = pa.schema(
     [
         _required("parent_id", TEXT),

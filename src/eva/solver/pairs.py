@@ -66,7 +66,7 @@ def make_pairs(
     sampler's log-probs, where it recorded them, are the reference until another is attached.
     Columns of an example: `reward_*`, `win_*` (see `win_probabilities`) and `truncated_*` (0 or 1),
     each `_chosen` and `_rejected`. `wins`, from a pairwise reward model, holds one (G, G) matrix
-    per group, P(row beats column).
+    per group, P(row beats column); by default it is that of the group's own comparisons.
 
     Raises:
         SolverError: `wins` does not fit the groups.
@@ -80,7 +80,8 @@ def make_pairs(
         if isinstance(pair, str):
             skipped[pair] += 1
             continue
-        matrix = None if wins is None else wins[index]
+        own = group.compared.wins if group.compared else None
+        matrix = own if wins is None else wins[index]
         win_G = win_probabilities(group.rewards, scale=settings.reward_scale, matrix=matrix)
         examples.append(_example(group, pair, win_G))
     return Pairing(tuple(examples), dict(skipped), pair_figures(examples))
@@ -142,7 +143,8 @@ def win_probabilities(
     A response plays against itself too and wins half, as in SPPO (arXiv:2405.00675). Pointwise
     rewards make a Bradley-Terry model: P(i beats j) = 1 / (1 + exp(-(r_i - r_j) / scale)). A
     `matrix` (G, G) of a pairwise reward model is used as given, its diagonal and what concerns
-    unscored responses aside. NaN for an unscored response.
+    unscored responses aside; NaN in it is a pair that was not judged, and the mean is over the
+    others. NaN for an unscored response.
 
     >>> win_probabilities([1.0, None, 1.0])
     array([0.5, nan, 0.5])
@@ -163,10 +165,14 @@ def win_probabilities(
             raise SolverError(f"a win matrix has shape {beats.shape}, expected {want}")
         np.fill_diagonal(beats, 0.5)
         needed = beats[np.ix_(scored_G, scored_G)]
-        if not ((needed >= 0) & (needed <= 1)).all():
-            raise SolverError("a win matrix holds a number outside 0 to 1 for scored responses")
+        lonely = len(needed) > 1 and (np.isnan(needed).sum(axis=1) == len(needed) - 1).any()
+        if lonely or ((needed < 0) | (needed > 1)).any():
+            raise SolverError(
+                "a win matrix holds a number outside 0 to 1 for scored responses, or none for one"
+            )
     wins_G = np.full(len(rewards), math.nan)
-    wins_G[scored_G] = beats[np.ix_(scored_G, scored_G)].mean(axis=1)
+    if scored_G.any():
+        wins_G[scored_G] = np.nanmean(beats[np.ix_(scored_G, scored_G)], axis=1)
     return wins_G
 
 
