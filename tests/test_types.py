@@ -2,7 +2,6 @@ import dataclasses
 
 import pytest
 
-from eva.comparisons import Comparisons
 from eva.types import Check, Group, Message, Prompt, Response, Score, ScoredGroup, content_id
 
 
@@ -50,8 +49,6 @@ def test_scores_and_responses_must_match():
     assert ScoredGroup(group, (Score(None, "nan"),)).rewards == (None,)
     with pytest.raises(ValueError, match="0 scores for 1 responses"):
         ScoredGroup(group, ())
-    with pytest.raises(ValueError, match="comparisons of 0 for 1"):
-        ScoredGroup(group, (Score(0.5),), Comparisons(()))
 
 
 def test_joined_groups_keep_each_response_beside_its_score():

@@ -196,11 +196,9 @@ class ScoredGroup:
     """What a reward that compares the responses two by two found; None from any other."""
 
     def __post_init__(self) -> None:
-        want, got, compared = len(self.group.responses), len(self.scores), self.compared
-        if got != want:
+        if len(self.scores) != len(self.group.responses):
+            got, want = len(self.scores), len(self.group.responses)
             raise ValueError(f"prompt {self.prompt.id}: {got} scores for {want} responses")
-        if compared and (got := len(compared.first)) != want:
-            raise ValueError(f"prompt {self.prompt.id}: comparisons of {got} for {want} responses")
 
     @property
     def prompt(self) -> Prompt:
@@ -213,10 +211,7 @@ class ScoredGroup:
         return tuple(score.reward for score in self.scores)
 
     def joined(self, other: ScoredGroup) -> ScoredGroup:
-        """Return this group with the responses and scores of another one after its own.
-
-        Comparisons are dropped: responses of one were not compared with those of the other.
-        """
+        """Return this group with the responses and scores of another one, without comparisons."""
         responses = (*self.group.responses, *other.group.responses)
         return ScoredGroup(replace(self.group, responses=responses), (*self.scores, *other.scores))
 
