@@ -34,14 +34,14 @@ def main():
     # ── Which of them are drawn? ──────────────────────────────────────────────────────────────
     info, times = estimates["a_min"].values, 2000
     print(f"\nShare of {times} draws of 2 prompts that each one is in, by sampler (on a_min):\n")
-    print(f"{'':18s}" + "".join(f"{name:>12s}" for name in SAMPLERS))
+    print(f"{'':18s}" + "".join(f"{name:>14s}" for name in SAMPLERS))
     shares = []
     for sampler in SAMPLERS.values():
         rng = np.random.default_rng(0)
         drawn = np.concatenate([sampler(info, 2, rng) for _ in range(times)])
         shares.append(np.bincount(drawn, minlength=len(info)) / times)
     for i, label in enumerate(prompts):
-        print(f"{label:18s}" + "".join(f"{share[i]:12.2f}" for share in shares))
+        print(f"{label:18s}" + "".join(f"{share[i]:14.2f}" for share in shares))
 
     # ── Ranges of different numbers of answers ────────────────────────────────────────────────
     print("\nThe more answers, the wider their range, whatever the prompt. All prompts below have")
