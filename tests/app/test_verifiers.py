@@ -133,9 +133,10 @@ def test_a_game_with_an_ensemble_keeps_its_members_and_corrects_for_them(tmp_pat
     assert records["plain"]["disagreement"] == records["clean"]["disagreement"] > 0
     assert records["clean"]["info_mean"] < records["plain"]["info_mean"]
     assert -1 <= records["plain"]["disagreement_correlation"] <= 1
-    logged = [
-        row for row in metrics["clean"] if "creator/disagreement_correlation" in row["metrics"]
-    ]
+    kept = parquet.read(tmp_path / "clean/rounds/002/creator/score", kind=ScoredGroup)
+    assert all(len(score.members) == 2 for group in kept for score in group.scores)
+    name = "creator/disagreement_correlation"
+    logged = [row for row in metrics["clean"] if name in row["metrics"]]
     assert len(logged) == 1
 
 

@@ -24,6 +24,7 @@ MAY = {
     "complexity": set(),
     "records": CORE | {"complexity"},
     "encoder": CORE,
+    "gym": CORE,
     "schedule": SEAMS,
     "offline": SEAMS | {"records", "schedule"},
     "online": SEAMS | {"records", "schedule"},

@@ -22,6 +22,7 @@ from eva.creator.gates.length_band import LengthBand
 from eva.creator.gates.meta_text import MetaText
 from eva.creator.grading import Clauses, ModelGrader
 from eva.creator.informativeness import informativeness
+from eva.creator.levels import LevelEvolver
 from eva.creator.noise import Correction, correction
 from eva.creator.operators import operator_set
 from eva.creator.rewriting import Rewriter
@@ -130,6 +131,11 @@ class Parts:
         section, constraints = self.config.creator.evolver, self.config.prompts.constraints
         if self.config.creator.name != "eva":
             return None
+        if isinstance(section, config_parts.LevelEvolver):
+            from eva import gym
+
+            held_out = frozenset(prompt.id for prompt in self.prompts.held_out)
+            return LevelEvolver(gym, section.operators, avoid=held_out)
         if isinstance(section, config_parts.RuleEvolver):
             assert constraints is not None, "the config's own check asks for constraints"
             assert self.prompts.kinds is not None, "constraints come with kinds"

@@ -13,6 +13,7 @@ from eva.app.config_online import Oaif, Online, PolicyGradient, misfits
 from eva.app.config_parts import (
     Evolver,
     Gate,
+    Gym,
     InstructEvolver,
     OfflineObjective,
     Operator,
@@ -107,6 +108,13 @@ class Prompts(Section):
     """Further columns of the data set, handed to rewards; empty keeps a packaged set's own."""
     topics: Topics = Topics()
     constraints: Constraints | None = None
+    gym: Gym | None = None
+
+    @model_validator(mode="after")
+    def _puzzles_have_tasks(self) -> Prompts:
+        if (self.source == "reasoning_gym") != (self.gym is not None):
+            raise ValueError("source 'reasoning_gym' and the section [prompts.gym] go together")
+        return self
 
 
 class Answers(Section):
@@ -278,6 +286,19 @@ class Config(BaseModel):
             raise ValueError(
                 "creator.noise_corrected takes out what an ensemble disagrees about: make the "
                 "reward an ensemble, or drop it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _puzzles_fit(self) -> Config:
+        if self.creator.name != "eva" or self.creator.evolver.name != "levels":
+            return self
+        if self.prompts.gym is None:
+            raise ValueError("creator.evolver 'levels' makes puzzles: set prompts.source to them")
+        if any(gate.name != "meta_text" for gate in self.creator.gates):
+            raise ValueError(
+                "creator.evolver 'levels' makes puzzles of one wording, which gates take for "
+                "copies: set creator.gates = []"
             )
         return self
 

@@ -87,6 +87,14 @@ class RuleEvolver(Section):
     )  # fmt: skip
 
 
+class LevelEvolver(Section):
+    """Puzzles of reasoning-gym one level up, one down, or others of the same level."""
+
+    name: Literal["levels"]
+    operators: tuple[Literal["harder", "easier", "another"], ...] = ("harder", "easier", "another")
+    """The operators to choose from, all equally likely."""
+
+
 class NoEvolver(Section):
     """No evolving: the solver trains on the informative subset."""
 
@@ -94,8 +102,19 @@ class NoEvolver(Section):
 
 
 Evolver: TypeAlias = Annotated[
-    InstructEvolver | RuleEvolver | NoEvolver, Field(discriminator="name")
+    InstructEvolver | RuleEvolver | LevelEvolver | NoEvolver, Field(discriminator="name")
 ]
+
+
+class Gym(Section):
+    """Puzzles of reasoning-gym as prompts, with `source = "reasoning_gym"`."""
+
+    tasks: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names of the library's tasks; those whose judges run answers as code are refused."""
+    size: Annotated[int, Field(gt=0)] = 500
+    """Puzzles to make, held-out ones among them."""
+    level: Annotated[int, Field(ge=0)] = 0
+    """Highest level at the start; levels are drawn from 0 to it."""
 
 
 class Gate(Section):

@@ -14,6 +14,7 @@ from eva.app.config_verifiers import (
     Mathematics,
     Pattern,
     Profanity,
+    Puzzle,
     Repetition,
 )
 
@@ -134,6 +135,7 @@ Reward: TypeAlias = Annotated[
     | Mathematics
     | Pattern
     | JsonSchema
+    | Puzzle
     | Length
     | Repetition
     | Profanity

@@ -84,7 +84,15 @@ class JsonSchema(Leaf):
         return self
 
 
-Verifier: TypeAlias = Mathematics | Pattern | JsonSchema
+class Puzzle(Leaf):
+    """How well the answer solves a puzzle of reasoning-gym, by the task's own judge."""
+
+    name: Literal["puzzle"]
+    seconds: Seconds = 5.0
+    """Time limit for one response."""
+
+
+Verifier: TypeAlias = Mathematics | Pattern | JsonSchema | Puzzle
 
 
 class Length(Leaf):

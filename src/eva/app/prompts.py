@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from eva.app import config
+from eva.app.puzzles import load_puzzles
 from eva.constraints import HELD_OUT, Partition, dress, find, partition
 from eva.data.prompts import LoadedPrompts, load_prompts
 from eva.errors import ConfigError, DataError
@@ -42,15 +43,7 @@ def prompt_sets(game: config.Config) -> PromptSets:
         ConfigError: a kind of constraint is unknown.
     """
     section = game.prompts
-    loaded = load_prompts(
-        section.source,
-        column=section.column or None,
-        keep=section.keep,
-        topic=section.topics.column or None,
-        split=section.split or None,
-        max_chars=section.max_characters,
-        shuffle=HELD_OUT_STREAMS if section.shuffle else None,
-    )
+    loaded = _loaded(section)
     kinds = kinds_of(section.constraints) if section.constraints else None
     held = game.evaluation.heldout
     wanted = held.prompts if held and game.evaluation.when != "never" else 0
@@ -67,6 +60,20 @@ def prompt_sets(game: config.Config) -> PromptSets:
         held_out=_held_out(measured, game, kinds) if held else (),
         loaded=loaded,
         kinds=kinds,
+    )
+
+
+def _loaded(section: config.Prompts) -> LoadedPrompts:
+    if section.gym:
+        return load_puzzles(section.gym, HELD_OUT_STREAMS)
+    return load_prompts(
+        section.source,
+        column=section.column or None,
+        keep=section.keep,
+        topic=section.topics.column or None,
+        split=section.split or None,
+        max_chars=section.max_characters,
+        shuffle=HELD_OUT_STREAMS if section.shuffle else None,
     )
 
 

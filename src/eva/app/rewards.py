@@ -12,7 +12,15 @@ from eva.app.config_rewards import (
     Reward,
     Rules,
 )
-from eva.app.config_verifiers import JsonSchema, Length, Mathematics, Pattern, Profanity, Repetition
+from eva.app.config_verifiers import (
+    JsonSchema,
+    Length,
+    Mathematics,
+    Pattern,
+    Profanity,
+    Puzzle,
+    Repetition,
+)
 from eva.data.assets import resolve
 from eva.protocols import RewardModel
 
@@ -48,7 +56,7 @@ def _bare(section: Reward, device: str) -> RewardModel:
         from eva.rewards.relevance import RelevanceReward
 
         return RelevanceReward(Encoder.load(resolve(section.model)), ceiling=section.ceiling)
-    if isinstance(section, Mathematics | Pattern | JsonSchema):
+    if isinstance(section, Mathematics | Pattern | JsonSchema | Puzzle):
         from eva.app.verifiers import verifier
 
         return verifier(section)

@@ -13,6 +13,7 @@ from eva.app.config_verifiers import (
     Mathematics,
     Pattern,
     Penalty,
+    Puzzle,
     Repetition,
     Verifier,
 )
@@ -34,6 +35,16 @@ def verifier(section: Verifier) -> VerifierReward:
             "eva.rewards.mathematics:agrees",
             name=section.name,
             columns={"reference": section.column},
+            seconds=section.seconds,
+        )
+    if isinstance(section, Puzzle):
+        from eva import gym
+
+        gym.library()
+        return VerifierReward(
+            "eva.gym:solved",
+            name=section.name,
+            columns={name: name for name in ("task", "level", "entry")},
             seconds=section.seconds,
         )
     if isinstance(section, Pattern):

@@ -19,7 +19,7 @@ from eva.app.config import Config
 from eva.app.config_online import PolicyGradient
 from eva.app.config_parts import InstructEvolver
 from eva.app.config_rewards import Classifier, Python, Relevance
-from eva.app.config_verifiers import JsonSchema, Mathematics, Pattern
+from eva.app.config_verifiers import JsonSchema, Mathematics, Pattern, Puzzle
 from eva.app.progress import Silent
 from eva.app.prompts import PromptSets, prompt_sets
 from eva.constraints import HELD_OUT, partition
@@ -193,7 +193,7 @@ def _check_settings(game: Config) -> None:
             from eva.rewards.process import Worker
 
             Worker(part.function).close()
-        if isinstance(part, Mathematics | Pattern | JsonSchema):
+        if isinstance(part, Mathematics | Pattern | JsonSchema | Puzzle):
             from eva.app.verifiers import verifier
 
             verifier(part).close()

@@ -90,6 +90,7 @@ def evolvers() -> list[Part]:
 
 def operators() -> list[Part]:
     """Return the operators of the rules, and those of a rewriting model."""
+    from eva.creator import levels
     from eva.creator.operators import builtin_operators
     from eva.creator.rules import OPERATORS
 
@@ -98,7 +99,11 @@ def operators() -> list[Part]:
         Part(operator.name, _asked(operator.template), f"rewriting, {operator.family}")
         for operator in builtin_operators()
     ]
-    return [*rules, *rewriting]
+    steps = [
+        Part(name, f"A puzzle, its level moved by {step}", "levels")
+        for name, step in levels.OPERATORS.items()
+    ]
+    return [*rules, *rewriting, *steps]
 
 
 def constraints() -> list[Part]:
