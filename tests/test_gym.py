@@ -90,18 +90,18 @@ def test_a_puzzle_is_a_prompt_with_what_its_judge_needs():
     columns = prompt.columns
     assert (columns["task"], columns["level"], columns["answer"]) == ("sums", 1, str(a + b))
     assert gym.puzzle("sums", 1, 7).id == prompt.id != gym.puzzle("sums", 1, 8).id
-    known = (columns["task"], columns["level"], columns["entry"])
-    assert gym.solved(f"No: <answer>1</answer>, <answer> {a + b} </answer>.", *known) == 1.0
-    assert gym.solved(f"{a + b}\n", *known) == 1.0
-    assert gym.solved(f"<answer>{a + b + 1}</answer>", *known) == 0.0
-    assert gym.solved("it raises at this", *known) == 0.0
+    known = {name: columns[name] for name in ("task", "level", "entry")}
+    assert gym.solved(f"No: <answer>1</answer>, <answer> {a + b} </answer>.", **known) == 1.0
+    assert gym.solved(f"{a + b}\n", **known) == 1.0
+    assert gym.solved(f"<answer>{a + b + 1}</answer>", **known) == 0.0
+    assert gym.solved("it raises at this", **known) == 0.0
 
 
 @pytest.mark.usefixtures("library")
 def test_a_judge_that_fails_on_the_right_answer_is_broken():
     entry = "{'answer': '3', 'metadata': {}}"
     with pytest.raises(KeyError):
-        gym.solved("3", "sums", 1, entry)
+        gym.solved("3", task="sums", level=1, entry=entry)
 
 
 @pytest.mark.usefixtures("library")
@@ -125,7 +125,7 @@ def test_tasks_that_cannot_be_played_are_refused():
     with pytest.raises(ConfigError, match=r"runs what a model writes \(eval\)"):
         gym.check_task("runs")
     with pytest.raises(ConfigError, match="runs what a model writes"):
-        gym.solved("1", "runs", 0, gym.puzzle("runs", 0, 0).columns["entry"])
+        gym.solved("1", task="runs", level=0, entry=gym.puzzle("runs", 0, 0).columns["entry"])
 
 
 def test_without_the_library_it_is_named(monkeypatch):
@@ -142,9 +142,9 @@ def test_the_right_answer_of_the_real_library_solves(task):
     gym.check_task(task)
     for level in (0, gym.top_level(task) if task != "caesar_cipher" else 0):
         columns = gym.puzzle(task, level, 5).columns
-        known = (task, level, columns["entry"])
-        assert gym.solved(f"So <answer>{columns['answer']}</answer>", *known) == 1.0
-        assert gym.solved("<answer>no idea</answer>", *known) < 0.2
+        known = {name: columns[name] for name in ("task", "level", "entry")}
+        assert gym.solved(f"So <answer>{columns['answer']}</answer>", **known) == 1.0
+        assert gym.solved("<answer>no idea</answer>", **known) < 0.2
 
 
 @REAL

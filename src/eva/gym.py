@@ -87,7 +87,7 @@ def puzzle(task: str, level: int, seed: int, **lineage: Any) -> Prompt:
     return Prompt.of(f"{entry['question']}\n\n{REQUEST}", topic=task, columns=columns, **lineage)
 
 
-def solved(response: str, task: str, level: int, entry: str) -> float:
+def solved(response: str, *, task: str, level: int, entry: str) -> float:
     """Return how well a response solves a puzzle, from 0 to 1, by the task's own judge.
 
     Without the marks the whole response is taken for the answer.

@@ -44,9 +44,9 @@ def game(**changes):
 def test_source_evolver_and_gates_go_together():
     with pytest.raises(ConfigError, match="go together"):
         game(prompts={"source": "reasoning_gym"})
-    with pytest.raises(ConfigError, match="set prompts.source"):
+    with pytest.raises(ConfigError, match=r"set prompts\.source"):
         game(prompts={"source": "a.jsonl"})
-    with pytest.raises(ConfigError, match=r"set creator.gates = \[\]"):
+    with pytest.raises(ConfigError, match=r"set creator\.gates = \[\]"):
         game(creator={"evolver": {"name": "levels"}})
 
 
@@ -65,8 +65,8 @@ def test_tasks_take_turns_and_a_longer_list_begins_with_the_shorter(monkeypatch)
     assert levels == {"a": {0, 1}, "b": {0, 1}}
     assert len(many.prompts) + len(many.set_aside) == 40
     assert set(many.reasons) == {"not made"}
+    monkeypatch.setattr(gym, "puzzle", lambda *_: puzzle("b", 2, 0))
     with pytest.raises(DataError, match="none of 1 puzzles"):
-        monkeypatch.setattr(gym, "puzzle", lambda *_: puzzle("b", 2, 0))
         load_puzzles(Gym(tasks=("b",), size=1), STREAMS)
 
 
