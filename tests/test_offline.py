@@ -12,7 +12,7 @@ from eva.creator.creator import EvaCreator
 from eva.creator.gates.duplicate import Duplicate
 from eva.creator.informativeness import METRICS
 from eva.creator.sampling import SAMPLERS
-from eva.errors import RunError, SolverError
+from eva.errors import AlarmError, RunError, SolverError
 from eva.runs import faults
 from eva.runs.memory import MemoryJournal
 from eva.solver.fitting import FitSettings
@@ -393,3 +393,77 @@ def test_a_solver_that_commits_no_policy_is_an_error():
     forgetful = Forgetful(**{f.name: getattr(solver(), f.name) for f in fields(solver())})
     with pytest.raises(RunError, match="never committed"):
         play(game(solver=forgetful), until=2)
+
+
+class Alarmed:
+    """Raises an alarm in the rounds it is told."""
+
+    def __init__(self, *rounds, does):
+        self.rounds, self.does, self.asked = rounds, does, []
+
+    def look(self, records, past, *, before, after):
+        self.asked.append(
+            (len(records), [len(some) for some in past], sorted(before), sorted(after))
+        )
+        if len(records) not in self.rounds:
+            return []
+        does = {"stops": False, "rolls_back": False} | {self.does: True}
+        return [{"alarm": "scripted", "value": 2.0, "limit": 1.0, "says": "it is bad", **does}]
+
+
+def test_an_alarm_stops_the_run_after_its_round_and_again_unless_it_was_seen():
+    journal = MemoryJournal()
+    stopping = {"watch": Alarmed(2, does="stops"), "evaluators": (Counted(),)}
+    with pytest.raises(AlarmError, match=r"after round 2\. scripted: it is bad") as stopped:
+        play(game(**stopping), journal=journal)
+    assert "--past-alarms" in str(stopped.value)
+    assert journal.once(Stage(2, "record"), dict)["round"] == 2
+    with pytest.raises(AlarmError, match="after round 2"):
+        play(game(**stopping), journal=journal)
+    # looked at once for each round; nothing was measured between the ends
+    assert stopping["watch"].asked == [(1, [], ["count"], []), (2, [0], ["count"], [])]
+    records, _ = play(game(**stopping, past_alarms=2), journal=journal)
+    unbroken, _ = play(game(evaluators=(Counted(),)))
+    assert records == unbroken
+    assert stopping["watch"].asked[2:] == [(3, [0, 1], ["count"], ["count"])]
+
+
+def test_a_round_that_is_taken_back_leaves_its_prompts_and_not_its_policy():
+    played = game(watch=Alarmed(2, does="rolls_back"))
+    records, journal = play(played)
+    plain, _ = play(game())
+    assert records[:2] == plain[:2]
+    versions = list(dict.fromkeys(v for v, *_ in played.engine.answered))
+    # rounds train 40 examples each: round 3 begins where round 1 ended
+    assert versions == ["scripted+0", "scripted+40"]
+    stages = {stage: v for v, stage, _ in played.engine.answered}
+    assert stages["solver/answer"] == "scripted+40"
+    assert played.engine.weight == 80
+    drawn = journal.once(Stage(3, "creator/sample"), dict)
+    assert set(drawn["ids"]) == set(records[1]["prompts"])
+
+
+def test_the_first_round_is_taken_back_to_the_first_policy():
+    played = game(watch=Alarmed(1, does="rolls_back"), solver=solver())
+    play(played, until=2)
+    assert {v for v, *_ in played.engine.answered} == {"scripted+0"}
+
+
+@pytest.mark.parametrize(
+    ("point", "at"),
+    [("alarms:before_work", 2), ("alarms:after_commit", 2), ("creator/answer:before_work", 6),
+     ("solver/train:before_work", 3), ("record:before_commit", 3)],
+)  # fmt: skip
+def test_a_run_with_a_round_taken_back_resumes_alike(point, at):
+    def bad():
+        return game(watch=Alarmed(2, does="rolls_back"))
+
+    unbroken, _ = play(bad())
+    journal = MemoryJournal()
+    with faults.armed(point, at=at) as fault, pytest.raises(faults.Crash):
+        play(bad(), journal=journal)
+    assert fault.passages == at
+    resumed = bad()
+    records, _ = play(resumed, journal=journal)
+    assert records == unbroken
+    assert resumed.engine.weight == 80

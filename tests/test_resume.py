@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from eva import offline
+from eva.alarms import Limit, Watcher
 from eva.constraints import KINDS, dress
 from eva.creator.creator import EvaCreator
 from eva.creator.gates.duplicate import Duplicate
@@ -97,6 +98,7 @@ def play(tiny_folder):
                 children=2,
             ),
             evaluators=(Length(),),
+            watch=Watcher({"length": Limit(1.5)}),
             per_round=6,
             seed=5,
             chunk=3,

@@ -5,6 +5,7 @@
     ├── DataError         (ValueError)    a data set, file or prompt set that cannot be read
     ├── GenerationError   (RuntimeError)  the policy or rewriter could not answer
     ├── RewardError       (RuntimeError)  a reward is broken as a whole, not for one response
+    ├── AlarmError        (RuntimeError)  a sign of trouble that the config says is to stop the run
     ├── SolverError       (RuntimeError)  training cannot go on (no pairs, loss not finite)
     └── RunError          (RuntimeError)  a run folder that is locked, damaged or of another run
 
@@ -40,6 +41,10 @@ class RewardError(EvaError, RuntimeError):
 
 class SolverError(EvaError, RuntimeError):
     """Training cannot go on."""
+
+
+class AlarmError(EvaError, RuntimeError):
+    """A sign of trouble that is to stop the run; what was played is kept."""
 
 
 class RunError(EvaError, RuntimeError):

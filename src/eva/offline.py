@@ -26,7 +26,7 @@ from eva.disagreement import noise
 from eva.errors import SolverError
 from eva.protocols import Creator, Journal, ResponseRewriter, Solver
 from eva.rng import Streams
-from eva.schedule import answer_and_score, hold_policy
+from eva.schedule import answer_and_score, hold_policy, standing
 from eva.types import Evolution, Example, Group, Json, Prompt, ScoredGroup, Stage
 
 __all__ = ["Game", "rounds"]
@@ -59,7 +59,7 @@ def play_round(
 ) -> Mapping[str, Json]:
     """Play the next round: choose prompts, answer and score them, pair, train the last policy."""
     t = len(history) + 1
-    hold_policy(game, journal, t - 1)
+    hold_policy(game, journal, standing(game, journal, t - 1))
     prompts, creator = creator_step(game, journal, history)
     if game.budget is None:
         scored = answer_and_score(game, journal, Stage(t, "solver"), prompts=prompts)
@@ -197,7 +197,8 @@ def solver_step(
             "for more answers, a higher temperature or more tokens, or take other prompts"
         )
     if solver.scratch or solver.carries:
-        hold_policy(game, journal, 0 if solver.scratch else t - 1, optimiser=solver.carries)
+        start = 0 if solver.scratch else standing(game, journal, t - 1)
+        hold_policy(game, journal, start, optimiser=solver.carries)
     earlier = range(1, t) if solver.scratch else ()
     past = [e for r in earlier for e in journal.read(Stage(r, "solver/new_pairs"), Example)]
     new = journal.map(

@@ -249,16 +249,22 @@ class Player:
     def _load(self) -> int:
         """Load the newest checkpoint of policy and creator; return the step that comes next."""
         game = self.game
-        latest = self.journal.checkpoints(Stage(self.t, TRAINING)).latest()
+        latest = self._latest(self.t)
         done = latest[0] if latest else 0
+        policy = creator = latest
         if latest is None and self.t > 1:
-            latest = self.journal.checkpoints(Stage(self.t - 1, TRAINING)).latest()
-        folder = latest[1] if latest else None
-        game.engine.load(folder, optimiser=folder is not None)
-        game.creator.load(folder)
+            # where a round was taken back its policy goes, and its prompts stay
+            creator = self._latest(self.t - 1)
+            before = schedule.standing(game, self.journal, self.t - 1)
+            policy = self._latest(before) if before else None
+        game.engine.load(policy[1] if policy else None, optimiser=policy is not None)
+        game.creator.load(creator[1] if creator else None)
         game.creator.remember(self.journal.prompts())
         self._kept = self.numbers.start + done - 1
         return self._kept + 1
+
+    def _latest(self, t: int) -> tuple[int, Path] | None:
+        return self.journal.checkpoints(Stage(t, TRAINING)).latest()
 
     def _checkpoint(self, number: int, *, final: bool = False) -> None:
         """Commit policy, optimiser and creator as step `number` left them, unless they are."""

@@ -279,6 +279,27 @@ class Evaluator(Protocol):
         ...
 
 
+class Watch(Protocol):
+    """Looks for signs of trouble after every round; see `eva.alarms`."""
+
+    def look(
+        self,
+        records: Sequence[Mapping[str, Json]],
+        past: Sequence[Sequence[Mapping[str, Json]]],
+        *,
+        before: Mapping[str, Mapping[str, Json]],
+        after: Mapping[str, Mapping[str, Json]],
+    ) -> list[Json]:
+        """Return the alarms of the round that ended, as JSON.
+
+        Each has `alarm` (its name), `value`, `limit`, `says`, and whether it `stops` the run or
+        `rolls_back` the round's policy. `records` are those of the rounds so far, `past` the alarms
+        of the rounds before; `before` and `after` the results of evaluators for the first policy
+        and the round's, by name, empty where it was not measured.
+        """
+        ...
+
+
 R = TypeVar("R", Group, ScoredGroup, Evolution, Example, Step, Mapping[str, Json])
 T = TypeVar("T")
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from eva import disagreement
 from eva.complexity import clauses, words
+from eva.n_grams import distinct, repetition
 from eva.types import (
     Arrival,
     Draw,
@@ -27,6 +29,11 @@ from eva.types import (
     ScoredGroup,
     Step,
 )
+
+T = TypeVar("T")
+
+MEASURED = 1024
+"""Most texts whose n-grams are counted."""
 
 
 def of_round(
@@ -233,6 +240,7 @@ def of_prompts(prompts: Sequence[Prompt]) -> dict[str, Json]:
     said: dict[str, Json] = {
         "complexity": mean(clauses(prompt.text) for prompt in prompts),
         "words": mean(words(prompt.text) for prompt in prompts),
+        "diversity": distinct([prompt.text for prompt in _some(prompts)], 3),
     }
     if topics:
         said["topics"] = len(topics)
@@ -272,6 +280,9 @@ def of_answers(scored: Sequence[ScoredGroup]) -> dict[str, Json]:
         "unanswered": sum(not group.group.responses for group in scored),
         "length_mean": mean(response.length for response in responses),
         "truncated": mean(response.truncated for response in responses),
+        "repetition": mean(
+            share for text in _some(responses) if (share := repetition(text.text)) is not None
+        ),
     }
 
 
@@ -324,6 +335,11 @@ def of_solver(pairing: Pairing, training: Mapping[str, Json]) -> dict[str, Json]
         **pairing.figures,
         "training": dict(training),
     }
+
+
+def _some(items: Sequence[T]) -> Sequence[T]:
+    """Return at most `MEASURED` items, evenly spaced: n-grams of all cost more than they say."""
+    return items[:: -(-len(items) // MEASURED)] if items else items
 
 
 def _known(values: Floats) -> tuple[float | None, ...]:

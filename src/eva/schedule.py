@@ -1,4 +1,4 @@
-"""What both schedules do: play round after round, answer and score, hold a policy, evaluate."""
+"""What both schedules do: play rounds, answer and score, hold a policy, evaluate, raise alarms."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
-from eva.errors import RunError
-from eva.protocols import Engine, Evaluator, Journal, RewardModel
+from eva.errors import AlarmError, RunError
+from eva.protocols import Engine, Evaluator, Journal, RewardModel, Watch
 from eva.rng import Streams
 from eva.types import Group, Json, Prompt, SamplingParams, ScoredGroup, Stage
 
@@ -37,6 +37,10 @@ class Game:
     """Returns what a record says of servers: what they were asked and cost so far."""
     evaluate_before: bool = True
     evaluate_every_round: bool = False
+    watch: Watch | None = None
+    """Looks for signs of trouble after every round; None raises no alarm."""
+    past_alarms: int = 0
+    """The round up to which alarms have been seen, and stop the run no more."""
 
 
 def rounds(
@@ -45,6 +49,9 @@ def rounds(
     """Play rounds 1 to `until` and yield their records; committed ones are not played again.
 
     `play` plays the next round, given the records of those before it.
+
+    Raises:
+        AlarmError: an alarm stops the run; what was played is committed.
     """
     refuse_other_prompts(game, journal)
     journal.admit(game.human[: game.per_round])
@@ -54,9 +61,15 @@ def rounds(
     for t in range(1, until + 1):
         record = journal.once(Stage(t, "record"), partial(play, history))
         history.append(record)
-        if game.evaluators and (t == until or game.evaluate_every_round):
+        evaluated = bool(game.evaluators) and (t == until or game.evaluate_every_round)
+        if evaluated:
             journal.once(Stage(t, "evaluate"), partial(evaluate, game, journal, t))
+        if game.watch:
+            asked = partial(look, game, journal, history, evaluated=evaluated)
+            journal.once(Stage(t, "alarms"), asked)
         yield record
+        if game.watch and game.past_alarms < t < until:
+            obey(alarms(journal, t), t)
 
 
 def refuse_other_prompts(game: Game, journal: Journal) -> None:
@@ -99,6 +112,48 @@ def hold_policy(game: Game, journal: Journal, t: int, *, optimiser: bool = False
     if t and latest is None:
         raise RunError(f"round {t}: its policy was never committed: the solver must commit one")
     game.engine.load(latest[1] if latest else None, optimiser=optimiser and latest is not None)
+
+
+def obey(raised: Sequence[Mapping[str, Json]], t: int) -> None:
+    """Raise if an alarm of round t stops the run."""
+    stops = [f"{alarm['alarm']}: {alarm['says']}" for alarm in raised if alarm["stops"]]
+    if stops:
+        raise AlarmError(
+            f"stopped after round {t}. {'. '.join(stops)}. Everything played is kept; see "
+            "`eva report`, and go on with `eva resume RUN --past-alarms`"
+        )
+
+
+def look(game: Game, journal: Journal, history: Sequence[Record], *, evaluated: bool) -> Json:
+    """Return the alarms of the round whose record is the last one."""
+    assert game.watch is not None, "nobody looks"
+    t = len(history)
+    measured = {0: game.evaluate_before, t: evaluated}
+    before, after = (_results(game, journal, i) if measured[i] else {} for i in (0, t))
+    past = [alarms(journal, i) for i in range(1, t)]
+    return game.watch.look(history, past, before=before, after=after)
+
+
+def alarms(journal: Journal, t: int) -> Sequence[Mapping[str, Json]]:
+    """Return the alarms of a round that is over."""
+    found: Sequence[Mapping[str, Json]] = journal.once(Stage(t, "alarms"), _missing)
+    return found
+
+
+def standing(game: Game, journal: Journal, t: int) -> int:
+    """Return the round whose policy holds after round t: an earlier one where t was taken back."""
+    while t and game.watch and any(alarm["rolls_back"] for alarm in alarms(journal, t)):
+        t -= 1
+    return t
+
+
+def _results(game: Game, journal: Journal, t: int) -> dict[str, Mapping[str, Json]]:
+    """Return what the evaluators said of the policy of round t, by name."""
+    return {e.name: journal.once(Stage(t, f"evaluate/{e.name}"), _missing) for e in game.evaluators}
+
+
+def _missing() -> Json:
+    raise RunError("a result that the run needs was never committed: begin a new run")
 
 
 def evaluate(game: Game, journal: Journal, t: int) -> Json:

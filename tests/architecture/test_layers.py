@@ -22,7 +22,9 @@ MAY = {
     "protocols": CORE,
     "protocols_online": CORE | {"protocols"},
     "complexity": set(),
-    "records": CORE | {"complexity"},
+    "n_grams": CORE,
+    "records": CORE | {"complexity", "n_grams"},
+    "alarms": CORE | {"records", "evals"},
     "encoder": CORE,
     "gym": CORE,
     "schedule": SEAMS,
@@ -34,7 +36,7 @@ MAY = {
     "engines": SEAMS,
     "rewards": SEAMS | {"constraints", "encoder"},
     "data": SEAMS,
-    "evals": SEAMS | {"constraints", "encoder"},
+    "evals": SEAMS | {"constraints", "encoder", "n_grams"},
     "runs": SEAMS,
 }
 """Beside its own package."""
@@ -55,6 +57,7 @@ LIGHT = (
         "disagreement",
         "protocols",
         "protocols_online",
+        "n_grams",
         "records",
         "schedule",
         "offline",

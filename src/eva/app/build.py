@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eva import offline, online
+from eva.alarms import Watcher
 from eva.app import build_online, config, config_parts
 from eva.app.budget import budget_of
 from eva.app.evaluators import evaluators, measured_texts
@@ -56,6 +57,8 @@ class Parts:
         self.progress = progress
         self.folder = folder
         """The run folder, where launched stages leave their files; None launches nothing."""
+        self.past_alarms = 0
+        """The round up to which alarms stop the run no more."""
 
     @cached_property
     def prompts(self) -> PromptSets:
@@ -218,6 +221,8 @@ class Parts:
             "servers": partial(server_totals, self.folder),
             "evaluate_before": game.evaluation.when != "after",
             "evaluate_every_round": game.evaluation.when == "rounds",
+            "watch": Watcher(game.alarms.limits()),
+            "past_alarms": self.past_alarms,
         }
         if game.schedule == "offline":
             return offline.Game(

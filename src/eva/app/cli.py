@@ -13,7 +13,7 @@ from rich.console import Console
 
 from eva import __version__
 from eva.app.progress import Mode
-from eva.errors import ConfigError, DataError, EvaError
+from eva.errors import AlarmError, ConfigError, DataError, EvaError
 
 # heavy modules are imported by the verb that needs them: `eva --help` answers at once
 
@@ -46,7 +46,12 @@ def _mode(quiet: bool, as_json: bool) -> Mode:
 def _close(run: Path, mode: Mode) -> None:
     """Say what came of a run and what to do with it."""
     if mode == "json":
-        typer.echo(json.dumps({"run": str(run), "status": "finished"}))
+        from eva.app.results import alarms
+        from eva.runs.folder import RunFolder
+
+        with RunFolder.open_readonly(run) as folder:
+            raised = alarms(folder)
+        typer.echo(json.dumps({"run": str(run), "status": "finished", "alarms": raised}))
     elif mode != "quiet":
         from eva.app.quickstart import print_outcome
 
@@ -103,12 +108,19 @@ def run(
 
 
 @app.command()
-def resume(run: RunPath, quiet: Quiet = False, as_json: AsJson = False) -> None:
+def resume(
+    run: RunPath,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    past_alarms: Annotated[
+        bool, typer.Option("--past-alarms", help="Go on where an alarm stopped it.")
+    ] = False,
+) -> None:
     """Go on with an interrupted run."""
     from eva.app import play
 
     mode = _mode(quiet, as_json)
-    _close(play.resume(run, mode=mode), mode)
+    _close(play.resume(run, mode=mode, past_alarms=past_alarms), mode)
 
 
 @app.command()
@@ -179,7 +191,7 @@ def root(
 def guarded(verb: Callable[[], None]) -> int:
     """Run the command line and return its exit code; an error of eva's own has no traceback.
 
-    2: bad config, data or arguments. 1: the run broke. 130: interrupted.
+    2: bad config, data or arguments. 1: the run broke. 3: an alarm stopped it. 130: interrupted.
     """
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
@@ -187,6 +199,9 @@ def guarded(verb: Callable[[], None]) -> int:
     except (ConfigError, DataError) as error:
         errors.print(f"[bold red]error:[/] {_plain(error)}")
         return 2
+    except AlarmError as error:
+        errors.print(f"[bold yellow]alarm:[/] {_plain(error)}")
+        return 3
     except EvaError as error:
         errors.print(f"[bold red]{type(error).__name__}:[/] {_plain(error)}")
         return 1

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from eva.app.config_alarms import Alarms, alarm_faults
 from eva.app.config_online import Oaif, Online, PolicyGradient, misfits
 from eva.app.config_parts import (
     Evolver,
@@ -272,10 +273,11 @@ class Config(BaseModel):
     evaluation: Evaluation = Evaluation()
     budget: Budget = Budget()
     run: Run = Run()
+    alarms: Alarms = Alarms()
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> Config:
-        faults = list(misfits(self))
+        faults = [*misfits(self), *alarm_faults(self)]
         if faults:
             raise ValueError("; ".join(faults))
         return self

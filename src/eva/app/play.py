@@ -25,6 +25,7 @@ def run(config: Config, out: Path | str, *, mode: Mode = "quiet") -> Path:
         ConfigError: the config names something that is not there.
         DataError: the prompts cannot be read.
         RunError: the folder holds something else, is in use, or is damaged.
+        AlarmError: an alarm of the config stops the run.
     """
     played, path = config.model_dump(mode="json"), Path(out).absolute()
     if (path / "run.json").exists():
@@ -40,16 +41,21 @@ def run(config: Config, out: Path | str, *, mode: Mode = "quiet") -> Path:
         return folder.path
 
 
-def resume(path: Path | str, *, mode: Mode = "quiet") -> Path:
+def resume(path: Path | str, *, mode: Mode = "quiet", past_alarms: bool = False) -> Path:
     """Go on with an interrupted run; a finished one is left as it is.
+
+    With `past_alarms` alarms of the rounds that are done stop it no more.
 
     Raises:
         RunError: there is no run, it is in use, or it is damaged.
+        AlarmError: an alarm of the config stops the run.
     """
     _quieten()
     with RunFolder.open(Path(path)) as folder:
         config = parse_config(dict(folder.config), where=str(folder.path / "run.json"))
-        _play(folder, Parts(config, progress=watcher(mode), folder=folder.path), config)
+        parts = Parts(config, progress=watcher(mode), folder=folder.path)
+        parts.past_alarms = len(folder.records()) if past_alarms else 0
+        _play(folder, parts, config)
         return folder.path
 
 

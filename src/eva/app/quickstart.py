@@ -9,16 +9,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console, JustifyMethod
+from rich.markup import escape
 from rich.table import Table
 
 from eva.app import play, templates
 from eva.app.load import load_config
 from eva.app.progress import Mode, watcher
-from eva.app.results import comparisons
+from eva.app.results import alarms, comparisons
 from eva.data.assets import PREFIX, resolve
 from eva.evals.compare import table
 from eva.runs.folder import RunFolder
 from eva.types import Json
+from eva.views import wording
 from eva.views.differences import sorted_out
 from eva.views.report import report
 
@@ -60,6 +62,8 @@ def print_outcome(console: Console, run: Path) -> None:
     """Print what a run changed, where it lies, and what to do with it."""
     with RunFolder.open_readonly(run) as folder:
         print_comparisons(console, comparisons(folder))
+        for raised in alarms(folder):
+            console.print(f"[yellow]alarm[/] {escape(wording.alarm(raised))}", highlight=False)
     console.print(
         "A difference whose interval holds 0 may be luck.\n\n"
         f"  run             {run}\n"

@@ -1,4 +1,4 @@
-"""What a run measured: its evaluations, and how the last policy compares with the first."""
+"""What a run measured: evaluations, how the last policy compares with the first, and alarms."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ def evaluations(folder: RunFolder) -> dict[int, dict[str, Mapping[str, Json]]]:
         if stage.startswith(_STAGE):
             found.setdefault(row["round"], {})[stage.removeprefix(_STAGE)] = row["result"]
     return dict(sorted(found.items()))
+
+
+def alarms(folder: RunFolder) -> list[Json]:
+    """Return the alarms of a run in order, each with its `round`."""
+    rows = folder.population.table("commits", stage="alarms")
+    return [{"round": row["round"], **alarm} for row in rows for alarm in row["result"]]
 
 
 def comparisons(folder: RunFolder) -> dict[str, dict[str, Json]]:

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TypeAlias
 
 from eva.errors import DataError, GenerationError
-from eva.evals.lengths import distinct
 from eva.evals.rows import Measure, Row, make_row, summarise
+from eva.n_grams import distinct
 from eva.protocols import Generator
 from eva.rng import Streams
 from eva.types import Json, Prompt, SamplingParams

@@ -24,6 +24,7 @@ STAGES = (
     "solver/train",
     "evaluate",
     "record",
+    "alarms",
 )
 """The stages of a round, in order."""
 

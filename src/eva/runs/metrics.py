@@ -30,6 +30,7 @@ _ANSWERS = {
     "unanswered": Metric("prompts that were too long to be answered", "prompts"),
     "length_mean": Metric("mean length of the answers", "tokens"),
     "truncated": Metric("answers cut off by the token limit", "share"),
+    "repetition": Metric("runs of four words that an answer had before, of at most 1,024", "share"),
     "generated_tokens": Metric("tokens sampled for the answers", "tokens"),
 }
 
@@ -96,6 +97,9 @@ METRICS: Mapping[str, Metric] = {
     "creator/buffer_age": Metric("online: mean time since they entered it", "steps"),
     "creator/buffer_priority": Metric("online: their mean priority", "reward"),
     **{f"solver/{name}": metric for name, metric in _ANSWERS.items()},
+    "creator/diversity": Metric(
+        "different runs of three words among all those of the round's prompts", "share"
+    ),
     "solver/pairs": Metric("training examples made", "examples"),
     "solver/skipped/{cause}": Metric("prompts without an example, by cause", "prompts"),
     "solver/reward_margin": Metric("mean reward of the chosen minus the rejected", "reward"),

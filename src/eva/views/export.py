@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from eva.app.results import alarms
 from eva.errors import ConfigError, unknown_name
 from eva.runs.folder import RunFolder
 from eva.views import export_tables
@@ -16,10 +17,10 @@ SUFFIXES = (".parquet", ".jsonl")
 def export(run: Path, what: str, to: Path, *, round: int | None = None) -> str:
     """Write a part of a run for other programs; return what was written, in words.
 
-    `model`: the policy that a round ended with, by default the last (0: the one it began with), as
-    a folder that `AutoModelForCausalLM` loads, LoRA merged. `pairs`: the new pairs of a round, by
-    default the last, as a preference data set of TRL. `prompts`: the prompts that eva wrote, all or
-    those born in a round, with their lineage.
+    `model`: the policy that a round ended with, by default the last that no alarm took back (0: the
+    one it began with), as a folder that `AutoModelForCausalLM` loads, LoRA merged. `pairs`: the new
+    pairs of a round, by default the last, as a preference data set of TRL. `prompts`: the prompts
+    that eva wrote, all or those born in a round, with their lineage.
 
     Raises:
         ConfigError: no such part, the target is there already, or the run has no such round.
@@ -77,10 +78,11 @@ def _policy(folder: RunFolder, round: int | None) -> Path | None:
         for row in folder.population.table("commits", kind="policy")
         if row["result"] is not None
     }
+    if round is None and kept:
+        taken_back = {alarm["round"] for alarm in alarms(folder) if alarm["rolls_back"]}
+        round = max({0, *range(1, max(kept) + 1)} - taken_back)
     if round == 0:
         return None
-    if round is None and kept:
-        return kept[max(kept)]
     if round is None or round not in kept:
         have = ", ".join(map(str, sorted(kept))) or "none yet"
         asked = "no policy" if round is None else f"no policy of round {round}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from eva.app.results import comparisons, evaluations
+from eva.app.results import alarms, comparisons, evaluations
 from eva.runs.folder import RunFolder
 from eva.runs.tables import Logged
 from eva.schedule import TRAINING
@@ -36,6 +36,8 @@ class Findings:
     """Metrics of the optimiser's steps, or online of the schedule's, in order."""
     set_aside: Sequence[Row]
     commits: Sequence[Row]
+    alarms: Sequence[Row] = ()
+    """Signs of trouble, by round; see `eva.alarms`."""
     steps: Sequence[StepLine] = ()
     """The committed steps of an online run."""
 
@@ -64,6 +66,7 @@ class Findings:
                 ],
                 set_aside=population.table("set_aside"),
                 commits=commits,
+                alarms=alarms(folder),
                 steps=lines,
             )
 

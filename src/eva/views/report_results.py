@@ -46,8 +46,15 @@ def header(found: Findings) -> Html:
             element("p", lead, class_="lead"),
             element("div", *map(chip, facts), class_="facts"),
             _verdicts(found),
+            alarms(found),
         ]
     )
+
+
+def alarms(found: Findings) -> Html:
+    """Return the signs of trouble; nothing where there were none."""
+    raised = [element("li", chip("alarm", "loss"), wording.alarm(one)) for one in found.alarms]
+    return element("ul", *raised, class_="verdicts") if raised else Html()
 
 
 _PLAYED = (("policy", "model"), ("prompts", "source"))

@@ -198,3 +198,17 @@ def interval(d: Difference) -> str:
     if d["low"] is None:
         return "unknown"
     return f"{number(d['low'], signed=True)} to {number(d['high'], signed=True)}"
+
+
+def alarm(raised: Mapping[str, Json]) -> str:
+    """Return a raised alarm in words.
+
+    >>> alarm({"round": 2, "alarm": "length", "says": "x", "stops": False, "rolls_back": True})
+    'round 2, length: x; the policy of the round was taken back'
+    """
+    done = ""
+    if raised["rolls_back"]:
+        done = "; the policy of the round was taken back"
+    elif raised["stops"]:
+        done = "; the run was stopped"
+    return f"round {raised['round']}, {raised['alarm']}: {raised['says']}{done}"
