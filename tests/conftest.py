@@ -133,3 +133,25 @@ def loopback():
     yield start
     for server in running:
         server.close()
+
+
+class Alarmed:
+    """Raises an alarm in the rounds it is told."""
+
+    def __init__(self, *rounds, does):
+        self.rounds, self.does, self.asked = rounds, does, []
+
+    def look(self, records, past, *, before, after):
+        self.asked.append(
+            (len(records), [len(some) for some in past], sorted(before), sorted(after))
+        )
+        if len(records) not in self.rounds:
+            return []
+        does = {"stops": False, "rolls_back": False} | {self.does: True}
+        return [{"alarm": "scripted", "value": 2.0, "limit": 1.0, "says": "it is bad", **does}]
+
+
+@pytest.fixture(scope="session")
+def alarmed():
+    """Make a `Watch`: `alarmed(2, does="stops")` raises an alarm in round 2."""
+    return Alarmed

@@ -395,25 +395,9 @@ def test_a_solver_that_commits_no_policy_is_an_error():
         play(game(solver=forgetful), until=2)
 
 
-class Alarmed:
-    """Raises an alarm in the rounds it is told."""
-
-    def __init__(self, *rounds, does):
-        self.rounds, self.does, self.asked = rounds, does, []
-
-    def look(self, records, past, *, before, after):
-        self.asked.append(
-            (len(records), [len(some) for some in past], sorted(before), sorted(after))
-        )
-        if len(records) not in self.rounds:
-            return []
-        does = {"stops": False, "rolls_back": False} | {self.does: True}
-        return [{"alarm": "scripted", "value": 2.0, "limit": 1.0, "says": "it is bad", **does}]
-
-
-def test_an_alarm_stops_the_run_after_its_round_and_again_unless_it_was_seen():
+def test_an_alarm_stops_the_run_after_its_round_and_again_unless_it_was_seen(alarmed):
     journal = MemoryJournal()
-    stopping = {"watch": Alarmed(2, does="stops"), "evaluators": (Counted(),)}
+    stopping = {"watch": alarmed(2, does="stops"), "evaluators": (Counted(),)}
     with pytest.raises(AlarmError, match=r"after round 2\. scripted: it is bad") as stopped:
         play(game(**stopping), journal=journal)
     assert "--past-alarms" in str(stopped.value)
@@ -428,8 +412,8 @@ def test_an_alarm_stops_the_run_after_its_round_and_again_unless_it_was_seen():
     assert stopping["watch"].asked[2:] == [(3, [0, 1], ["count"], ["count"])]
 
 
-def test_a_round_that_is_taken_back_leaves_its_prompts_and_not_its_policy():
-    played = game(watch=Alarmed(2, does="rolls_back"))
+def test_a_round_that_is_taken_back_leaves_its_prompts_and_not_its_policy(alarmed):
+    played = game(watch=alarmed(2, does="rolls_back"))
     records, journal = play(played)
     plain, _ = play(game())
     assert records[:2] == plain[:2]
@@ -443,8 +427,8 @@ def test_a_round_that_is_taken_back_leaves_its_prompts_and_not_its_policy():
     assert set(drawn["ids"]) == set(records[1]["prompts"])
 
 
-def test_the_first_round_is_taken_back_to_the_first_policy():
-    played = game(watch=Alarmed(1, does="rolls_back"), solver=solver())
+def test_the_first_round_is_taken_back_to_the_first_policy(alarmed):
+    played = game(watch=alarmed(1, does="rolls_back"), solver=solver())
     play(played, until=2)
     assert {v for v, *_ in played.engine.answered} == {"scripted+0"}
 
@@ -454,9 +438,9 @@ def test_the_first_round_is_taken_back_to_the_first_policy():
     [("alarms:before_work", 2), ("alarms:after_commit", 2), ("creator/answer:before_work", 6),
      ("solver/train:before_work", 3), ("record:before_commit", 3)],
 )  # fmt: skip
-def test_a_run_with_a_round_taken_back_resumes_alike(point, at):
+def test_a_run_with_a_round_taken_back_resumes_alike(point, at, alarmed):
     def bad():
-        return game(watch=Alarmed(2, does="rolls_back"))
+        return game(watch=alarmed(2, does="rolls_back"))
 
     unbroken, _ = play(bad())
     journal = MemoryJournal()

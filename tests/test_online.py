@@ -389,3 +389,24 @@ def test_a_step_holds_no_prompt_twice_even_with_refills():
         for step in journal.read(Stage(t, "online/steps"), Step):
             ids = [group.prompt.id for group in step.scored]
             assert len(set(ids)) == len(ids)
+
+
+def test_a_round_that_is_taken_back_leaves_its_buffer_and_not_its_policy(alarmed):
+    def bad():
+        return game(watch=alarmed(2, does="rolls_back"))
+
+    records, journal = play(bad())
+    plain, usual = play(game())
+    assert records[:2] == plain[:2]
+    first, second, third = (journal.read(Stage(t, "online/steps"), Step) for t in (1, 2, 3))
+    # round 3 answers with the policy that round 1 ended with, which is where round 2 began, ...
+    assert third[0].scored[0].group.policy == second[0].scored[0].group.policy
+    assert third[0].scored[0].group.policy != first[0].scored[0].group.policy
+    # ... to the prompts that it would have had anyway
+    expected = usual.read(Stage(3, "online/steps"), Step)
+    assert [g.prompt.id for g in third[0].scored] == [g.prompt.id for g in expected[0].scored]
+    for point in ("alarms:after_commit", "online/steps:before_work"):
+        broken = MemoryJournal()
+        with faults.armed(point, at=9 if "steps" in point else 2), pytest.raises(faults.Crash):
+            play(bad(), journal=broken)
+        assert play(bad(), journal=broken)[0] == records

@@ -1,5 +1,6 @@
 """The command line as a user meets it: exit codes, no tracebacks, help that is there."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 import typer
 
 from eva.app import cli
-from eva.errors import ConfigError, DataError, RewardError, RunError
+from eva.errors import AlarmError, ConfigError, DataError, RewardError, RunError
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "configs" / "smoke.toml"
@@ -51,6 +52,7 @@ def test_every_verb_has_help():
         (DataError("bad data"), 2),
         (RunError("locked"), 1),
         (RewardError("broken"), 1),
+        (AlarmError("stopped after round 2"), 3),
         (KeyboardInterrupt(), 130),
     ],
 )
@@ -78,6 +80,24 @@ def test_a_bad_config_names_every_fault_and_exits_with_2(tmp_path):
     assert "did you mean 'rounds'" in done.stderr
     assert "seed2" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_an_alarm_stops_a_run_which_goes_on_when_told(tmp_path):
+    run = tmp_path / "run"
+    overrides = ("rounds=3", "prompts.per_round=16", "alarms.diversity={action='stop',limit=0.0}")
+    done = eva("run", SMOKE, "--out", run, "--quiet", "evaluation.when=never", *overrides)
+    assert done.returncode == 3, done.stderr
+    assert "alarm: stopped after round 2. diversity:" in done.stderr
+    assert "2 of 3 rounds" in eva("show", run).stdout
+    assert eva("resume", run, "--quiet").returncode == 3
+    done = eva("resume", run, "--json", "--past-alarms")
+    assert done.returncode == 0, done.stderr
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert last["status"] == "finished"
+    assert [a["round"] for a in last["alarms"] if a["alarm"] == "diversity"] == [2, 3]
+    assert "alarm: round 2, diversity: of the runs of three words" in eva("show", run).stdout
+    assert eva("report", run).returncode == 0
+    assert "round 2, diversity: of the runs of three words" in (run / "report.html").read_text()
 
 
 def test_run_show_report_export_and_list(tmp_path):

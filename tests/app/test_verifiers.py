@@ -11,9 +11,8 @@ from eva.app.load import load_config, parse_config
 from eva.app.rewards import reward_model
 from eva.errors import ConfigError
 from eva.planning import plan
-from eva.runs import parquet
 from eva.runs.folder import RunFolder
-from eva.types import Group, Prompt, Response, ScoredGroup
+from eva.types import Group, Prompt, Response
 
 
 def rewards(section, *texts, **columns):

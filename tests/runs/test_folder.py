@@ -153,6 +153,7 @@ def play(journal, until=3):
         journal.map(
             Stage(t, "evaluate"), originals, lambda p: [{"id": x.id} for x in p], rows=dict, chunk=3
         )
+        journal.once(Stage(t, "alarms"), lambda t=t: [{"alarm": "length", "value": t}])
     return records
 
 
