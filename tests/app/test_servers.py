@@ -19,6 +19,7 @@ from eva.rng import Streams
 from eva.runs import faults
 from eva.runs.folder import RunFolder
 from eva.types import Prompt, SamplingParams
+from eva.views.report import report
 from eva.views.show import show
 
 KEY = "sk-not-to-be-seen-0123"
@@ -124,6 +125,8 @@ def test_a_run_asks_a_server_and_says_what_that_cost(straight, tmp_path, capsys)
     assert "server/cost" in capsys.readouterr().out
     show(tmp_path / "straight")
     assert "servers: 6 replies in 6 tries" in capsys.readouterr().out
+    page = report(tmp_path / "straight", tmp_path / "report.html").read_text()
+    assert "Servers: 6 replies in 6 tries, 300 tokens read and 120 written; cost 0.001." in page
 
 
 def test_faults_leave_the_same_run(straight, game, loopback, tmp_path):

@@ -69,6 +69,11 @@ def test_what_a_server_does_not_count_is_nothing():
     assert answered(told) == Reply("Hello.", "stop", 0, 0)
 
 
+def test_half_a_character_is_a_question_mark():
+    told = json.dumps(completion()).replace("Hello.", r"\ud83d and \ud83d\ude00").encode()
+    assert answered(told).text == "? and \U0001f600"
+
+
 @pytest.mark.parametrize("finish", ["length", "content_filter"])
 def test_an_answer_may_end_before_its_first_word(finish):
     cut = answered(completion(message={"content": None}, finish_reason=finish))

@@ -239,7 +239,7 @@ def test_tries_run_out_with_a_count_of_what_was_met(loopback, client):
     with pytest.raises(GenerationError) as caught:
         sampled(client(server, retries=3), PROMPTS[:1], SamplingParams(1, 0.7, 0.9, 20))
     message = str(caught.value)
-    assert "in 4 tries (dropped 1, json 1, status_500 2); last: no completion: " in message
+    assert "in 4 tries (1 dropped, 1 json, 2 status_500); last: no completion: " in message
     assert server.url in message
 
 
@@ -247,7 +247,7 @@ def test_nobody_there_is_said(loopback, client):
     server = loopback(answer)
     url = server.url
     server.http.server_close()
-    with pytest.raises(GenerationError, match=r"in 2 tries \(connect 2\)"):
+    with pytest.raises(GenerationError, match=r"in 2 tries \(2 connect\)"):
         sampled(client(url, retries=1), PROMPTS[:1], SamplingParams(1, 0.7, 0.9, 20))
 
 

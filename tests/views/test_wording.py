@@ -65,3 +65,15 @@ def test_earlier_turns_are_part_of_a_dialogue():
 )  # fmt: skip
 def test_labels_in_words(label, said):
     assert wording.subset(label) == said
+
+
+def test_servers_are_spoken_of_where_they_were_asked():
+    asked = {"requests": 1200, "tries": 1203, "prompt_tokens": 5000, "completion_tokens": 70}
+    cost = {"cost": 1.25, "possible_cost": 0.5, "faults": {"timeout": 2, "status_429": 1}}
+    assert wording.servers([{}, {"server": asked | cost}, {}]) == (
+        "servers: 1,200 replies in 1,203 tries (2 timeout, 1 status_429), 5,000 tokens read and 70 "
+        "written; cost 1.250, and at most 0.500 for tries that broke off"
+    )
+    free = {"cost": 0.0, "possible_cost": 0.0, "faults": {}}
+    assert wording.servers([{"server": asked | free}]).endswith("70 written")
+    assert wording.servers([{}]) == ""

@@ -114,7 +114,9 @@ def read(status: int, headers: Mapping[str, str], content: bytes, *, now: float)
     # a text may be missing where the limit, or a filter, came before its first word
     if not isinstance(text, str) and not (text is None and finish in {"length", "content_filter"}):
         raise FaultError("no_text", "the message has no text", billed=True)
-    return Reply(text or "", "length" if finish == "length" else "stop", *spent)
+    # half a pair of surrogates is JSON, and nothing that could be written down
+    whole = (text or "").encode(errors="replace").decode()
+    return Reply(whole, "length" if finish == "length" else "stop", *spent)
 
 
 def _refused(status: int, headers: Mapping[str, str], content: bytes, *, now: float) -> Reply:

@@ -184,7 +184,7 @@ class ServerGenerator(Generator):
             what = f"refused request {key[:12]}: {fault}"
             hint = "Check url, model and key; what was paid for is kept"
         else:
-            kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(faults.items()))
+            kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(faults.items()))
             what = f"gave no reply to request {key[:12]} in {tries} tries ({kinds}); last: {fault}"
             hint = "See that the server runs, or raise retries and seconds; what came is kept"
         return f"{self._url}: {self.endpoint.model!r} {what}. {hint}"

@@ -176,7 +176,9 @@ def sizes(found: Findings) -> Html:
         bars("Tokens", tokens),
         _times(found),
     ]
-    return element("div", *charts, class_="charts")
+    asked = wording.servers(found.records)
+    shown = element("div", *charts, class_="charts")
+    return join([shown, note(f"{asked[0].upper()}{asked[1:]}.")]) if asked else shown
 
 
 _TOKENS = {

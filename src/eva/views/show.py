@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from rich.text import Text
 from eva.errors import ConfigError
 from eva.records import figures
 from eva.runs.metrics import describe
-from eva.types import Json
 from eva.views import wording
 from eva.views.differences import sorted_out
 from eva.views.findings import Findings
@@ -80,21 +79,9 @@ def overview(found: Findings) -> Group:
     parts += [Text(f"alarm: {wording.alarm(raised)}", style="yellow") for raised in found.alarms]
     if found.set_aside:
         parts.append(Text(f"{several(len(found.set_aside), 'row')} of the data set set aside"))
-    if asked := next((r["server"] for r in reversed(found.records) if "server" in r), None):
-        parts.append(Text(_servers(asked)))
+    if asked := wording.servers(found.records):
+        parts.append(Text(asked))
     return Group(*parts, *_places(found))
-
-
-def _servers(asked: Mapping[str, Json]) -> str:
-    faults = f" ({wording.counts(Counter(asked['faults']))})" if asked["faults"] else ""
-    cost, possible = asked["cost"], asked["possible_cost"]
-    paid = f"; cost {number(cost)}" if cost else ""
-    maybe = f", and at most {number(possible)} for tries that broke off" if possible else ""
-    return (
-        f"servers: {count(asked['requests'])} replies in {count(asked['tries'])} tries{faults}, "
-        f"{count(asked['prompt_tokens'])} tokens read and {count(asked['completion_tokens'])} "
-        f"written{paid}{maybe}"
-    )
 
 
 def _rounds(found: Findings) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from eva.evals.statistics import INSIDE
 from eva.types import Check, Json, Prompt
@@ -212,3 +212,19 @@ def alarm(raised: Mapping[str, Json]) -> str:
     elif raised["stops"]:
         done = "; the run was stopped"
     return f"round {raised['round']}, {raised['alarm']}: {raised['says']}{done}"
+
+
+def servers(records: Sequence[Mapping[str, Json]]) -> str:
+    """Return what servers were asked and cost up to the last round; empty where none was asked."""
+    asked = next((r["server"] for r in reversed(records) if "server" in r), None)
+    if asked is None:
+        return ""
+    faults = f" ({counts(asked['faults'])})" if asked["faults"] else ""
+    paid = f"; cost {number(asked['cost'])}" if asked["cost"] else ""
+    possible = asked["possible_cost"]
+    maybe = f", and at most {number(possible)} for tries that broke off" if possible else ""
+    return (
+        f"servers: {count(asked['requests'])} replies in {count(asked['tries'])} tries{faults}, "
+        f"{count(asked['prompt_tokens'])} tokens read and {count(asked['completion_tokens'])} "
+        f"written{paid}{maybe}"
+    )
