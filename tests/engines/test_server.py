@@ -9,6 +9,8 @@ from collections import Counter
 
 import httpx2
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from eva.engines.completions import FaultError
 from eva.engines.replies import Replies
@@ -324,3 +326,30 @@ def test_the_key_is_in_no_file_message_or_log(loopback, client, tmp_path, caplog
     assert "500" in caplog.text
     for file in tmp_path.iterdir():
         assert KEY.encode() not in file.read_bytes()
+
+
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    schedule=st.dictionaries(
+        st.tuples(st.integers(0, 11), st.integers(0, 3)), st.sampled_from(FAULTS)
+    )
+)
+def test_no_schedule_of_faults_changes_a_reply(loopback, client, schedule):
+    plain = loopback(answer)
+    expected = sampled(client(plain))
+    places = {body["seed"]: i for i, body in enumerate(plain.asked)}
+
+    def fault(body, before):
+        found = schedule.get((places[body["seed"]], before))
+        earlier = [schedule.get((places[body["seed"]], b)) for b in range(before)]
+        return None if found == "empty" and "empty" in earlier else found
+
+    server = loopback(answer, fault)
+    generator = client(server)
+    assert sampled(generator) == expected
+    totals = generator.replies.totals()
+    assert totals["requests"] == 12
+    assert totals["tries"] == len(server.asked) == 12 + sum(totals["faults"].values())
+    assert totals["completion_tokens"] == sum(group.generated_tokens for group in expected)

@@ -34,6 +34,8 @@ def test_tokens_are_unknown_for_text_alone_and_0_for_no_text() -> None:
 
     assert tokens(Response("text of a server", ())) is None
     assert tokens(Response("", ())) == 0.0
+    assert tokens(Response("text that a server counted", (), counted=5)) == 5.0
+    assert tokens(Response("text that it did not count", (), counted=0)) is None
 
 
 def test_an_unanswered_prompt_has_no_values() -> None:

@@ -47,4 +47,4 @@ def _measure(group: Group) -> Measured:
 
 def _tokens(response: Response) -> float | None:
     """Return the number of tokens, None where only the text is known."""
-    return float(len(response.token_ids)) if response.token_ids or not response.text else None
+    return float(response.length) if response.length or not response.text else None
