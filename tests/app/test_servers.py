@@ -258,6 +258,8 @@ def test_servers_of_a_run_share_their_replies(tmp_path, loopback):
         generator._pool.shutdown()
     assert len(server.asked) == 1
     assert servers.server_totals(tmp_path)["server"]["requests"] == 1
+    (tmp_path / "replies.sqlite").unlink()
+    assert servers.server_generator(section, tmp_path).replies is not first.replies
 
 
 def test_a_rewriter_is_a_model_or_a_server(game, loopback):

@@ -213,6 +213,18 @@ def test_no_try_begins_once_the_call_is_given_up():
     assert ask.replies.totals()["tries"] == 0
 
 
+def test_a_file_that_was_removed_is_known_to_be_lost(tmp_path):
+    ask = Asking(Replies(tmp_path / "r"))
+    assert not ask.replies.lost
+    ask("a")
+    assert not ask.replies.lost
+    (tmp_path / "r").unlink()
+    assert ask.replies.lost
+    memory = Asking(Replies())
+    memory("a")
+    assert not memory.replies.lost
+
+
 def test_a_file_that_is_no_journal_is_named(tmp_path):
     (tmp_path / "r").write_bytes(b"not a database" * 100)
     with pytest.raises(RunError, match=r"/r: file is not a database"):

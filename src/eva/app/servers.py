@@ -74,6 +74,6 @@ def _replies(folder: Path) -> Replies:
     path = (folder / NAME).absolute()
     with _opening:
         found = _opened.get(path)
-        if found is None:
+        if found is None or found.lost:  # a folder may be removed, and another run begun there
             found = _opened[path] = Replies(path)
         return found

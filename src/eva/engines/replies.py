@@ -66,6 +66,12 @@ class Replies:
         self._spent = database.execute(spent).fetchone()[0]
         return database
 
+    @property
+    def lost(self) -> bool:
+        """Whether the file was there and is no more."""
+        opened = "_database" in self.__dict__
+        return opened and self.path is not None and not self.path.exists()
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._changed:
