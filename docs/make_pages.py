@@ -172,13 +172,29 @@ def _set(table: Mapping[str, Json], path: str = "") -> Iterator[str]:
 
 def _section(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[str]:
     """Yield a table of the model's keys, then the sections below it, depth first."""
-    keys = {name: field for name, field in model.model_fields.items() if not _is_tag(name, field)}
+    yield from _table(model, path)
+    yield from _sections_below([model], path)
+
+
+def _table(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[str]:
+    keys = _keys(model)
     if keys:
         yield "| key | type | default | meaning |"
         yield "|---|---|---|---|"
         yield from (_row((*path, name), field) for name, field in keys.items())
         yield ""
-    for name, field in keys.items():
+
+
+def _keys(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    return {name: field for name, field in model.model_fields.items() if not _is_tag(name, field)}
+
+
+def _sections_below(models: list[type[BaseModel]], path: tuple[str, ...]) -> Iterator[str]:
+    """Yield the sections below some models, each once: parts may share a section, as `server`."""
+    fields: dict[str, FieldInfo] = {}
+    for model in models:
+        fields = _keys(model) | fields
+    for name, field in fields.items():
         yield from _below((*path, name), field)
 
 
@@ -196,7 +212,8 @@ def _below(path: tuple[str, ...], field: FieldInfo) -> Iterator[str]:
         elif tags:
             yield f"`name` is one of {', '.join(f'`{tag}`' for tag in tags)}.\n"
         yield f"{_about(model)}\n"
-        yield from _section(model, path)
+        yield from _table(model, path)
+    yield from _sections_below(models, path)
 
 
 def is_nested(path: tuple[str, ...], models: list[type[BaseModel]]) -> bool:

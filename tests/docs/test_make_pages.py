@@ -33,14 +33,18 @@ def test_pages_are_up_to_date(name):
     )
 
 
-def keys(model, path=()):
-    """Yield the path of every key of the config, and its field."""
+def keys(model, path=(), seen=None):
+    """Yield the path of every key of the config, and its field; of a shared section, once."""
+    seen = set() if seen is None else seen
+    if (model, path) in seen:
+        return
+    seen.add((model, path))
     for name, field in model.model_fields.items():
         yield ".".join((*path, name)), field
         models = list(make_pages._models(field.annotation))
         if not make_pages.is_nested((*path, name), models):
             for below in models:
-                yield from keys(below, (*path, name))
+                yield from keys(below, (*path, name), seen)
 
 
 def test_every_key_has_a_row_that_says_what_it_means():

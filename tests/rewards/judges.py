@@ -55,3 +55,13 @@ def by_worth(worth):
         return f"Verdict: {'A' if first > second else 'B' if second > first else 'tie'}"
 
     return reply
+
+
+def good_judge(request, answers, rng):
+    """Know eva's own good answers from their corruptions, and prefer the longer one elsewhere."""
+    from eva.rewards.judge_check import cases
+
+    good = {case.prompt: case.good for case in cases()}.get(request)
+    if good is None:
+        return by_worth(lambda text: min(10, 1 + len(text.split())))(request, answers, rng)
+    return by_worth(lambda text: 9 if text == good else 3)(request, answers, rng)

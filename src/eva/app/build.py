@@ -11,6 +11,7 @@ from eva.alarms import Watcher
 from eva.app import build_online, config, config_parts
 from eva.app.budget import budget_of
 from eva.app.evaluators import evaluators, measured_texts
+from eva.app.judges import Judges
 from eva.app.launch import launched
 from eva.app.prompts import PromptSets, prompt_sets
 from eva.app.rewards import reward_model
@@ -107,7 +108,14 @@ class Parts:
     @cached_property
     def reward(self) -> RewardModel:
         """What scores answers, its model or function loaded."""
-        return reward_model(self.config.reward, device=self.config.policy.device)
+        return reward_model(
+            self.config.reward, device=self.config.policy.device, judges=self.judges
+        )
+
+    @cached_property
+    def judges(self) -> Judges:
+        """What makes the reward's judges, and tests them."""
+        return Judges(self.config.policy.device, self.folder)
 
     def creator(self) -> Creator | None:
         """Return the creator, or None where human prompts alone are played."""
@@ -205,16 +213,18 @@ class Parts:
         return correction(section.informativeness) if section.noise_corrected else None
 
     def game(self) -> offline.Game | online.Game:
-        """Return the game, everything loaded."""
+        """Return the game, everything loaded and judges tested."""
         game, answers = self.config, self.config.answers
+        reward = self.reward
+        self.judges.admit()
         shared: dict[str, Any] = {
             "human": self.human,
             "engine": self.engine,
-            "reward": self.reward,
+            "reward": reward,
             "answers": SamplingParams(
                 answers.n, answers.temperature, answers.top_p, answers.max_tokens
             ),
-            "evaluators": evaluators(game, self.prompts, self.progress),
+            "evaluators": evaluators(game, self.prompts, self.progress, judges=self.judges),
             "per_round": game.prompts.per_round,
             "seed": game.seed,
             "chunk": game.run.chunk,

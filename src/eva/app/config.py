@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from eva.app import config_judge
 from eva.app.config_alarms import Alarms, alarm_faults
 from eva.app.config_online import Oaif, Online, PolicyGradient, misfits
 from eva.app.config_parts import (
@@ -277,7 +278,7 @@ class Config(BaseModel):
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> Config:
-        faults = [*misfits(self), *alarm_faults(self)]
+        faults = [*misfits(self), *alarm_faults(self), *config_judge.misfits(self)]
         if faults:
             raise ValueError("; ".join(faults))
         return self

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
+from eva.app.config_judge import Judge, Pairwise
 from eva.app.config_parts import Section
 from eva.app.config_verifiers import (
     JsonSchema,
@@ -139,6 +140,8 @@ Reward: TypeAlias = Annotated[
     | Length
     | Repetition
     | Profanity
+    | Judge
+    | Pairwise
     | Combined
     | Gated
     | Ensemble,

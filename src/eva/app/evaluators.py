@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from eva.app import config
 from eva.app.config_rewards import Rules
+from eva.app.judges import Judges
 from eva.app.prompts import PromptSets
 from eva.app.rewards import reward_model
 from eva.constraints import HELD_OUT
@@ -25,7 +26,9 @@ _AT_ONCE = 128
 """Prompts answered between two signs of life: few enough to see it move, enough to fill a batch."""
 
 
-def evaluators(game: config.Config, sets: PromptSets, progress: Progress) -> tuple[Evaluator, ...]:
+def evaluators(
+    game: config.Config, sets: PromptSets, progress: Progress, *, judges: Judges | None = None
+) -> tuple[Evaluator, ...]:
     """Return the evaluators of a config; none where it measures never.
 
     Held-out prompts with checks are measured by the rules alone, whatever the game's reward mixes
@@ -45,7 +48,7 @@ def evaluators(game: config.Config, sets: PromptSets, progress: Progress) -> tup
         found.append(
             held_out(
                 sets.held_out,
-                reward_model(reward, device=game.policy.device),
+                reward_model(reward, device=game.policy.device, judges=judges),
                 measures=further,
                 labels=constraint_labels(trained),
                 params=params,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from eva.app.config_judge import Judge, Pairwise
 from eva.app.config_rewards import (
     Classifier,
     Combined,
@@ -21,18 +22,30 @@ from eva.app.config_verifiers import (
     Puzzle,
     Repetition,
 )
+from eva.app.judges import Judges
 from eva.data.assets import resolve
 from eva.protocols import RewardModel
 
 
-def reward_model(section: Reward, *, device: str) -> RewardModel:
-    """Return the reward of a config's section; a reward that breaks as a whole stops the run."""
+def reward_model(section: Reward, *, device: str, judges: Judges | None = None) -> RewardModel:
+    """Return the reward of a config's section; a reward that breaks as a whole stops the run.
+
+    Judges are made by `judges`, whose caller has them tested; by default they are tested at once.
+
+    Raises:
+        ConfigError: what it is made with is not there.
+        RewardError: a judge failed its test.
+    """
     from eva.rewards.guard import Guarded
 
-    return Guarded(_bare(section, device))
+    made_by = judges or Judges(device)
+    made = Guarded(_bare(section, device, made_by))
+    if judges is None:
+        made_by.admit()
+    return made
 
 
-def _bare(section: Reward, device: str) -> RewardModel:
+def _bare(section: Reward, device: str, judges: Judges) -> RewardModel:
     if isinstance(section, Rules):
         from eva.rewards.rules import RuleReward
 
@@ -64,20 +77,22 @@ def _bare(section: Reward, device: str) -> RewardModel:
         from eva.app.verifiers import penalty
 
         return penalty(section)
-    return _nested(section, device)
+    if isinstance(section, Judge | Pairwise):
+        return judges.reward(section)
+    return _nested(section, device, judges)
 
 
-def _nested(section: Combined | Gated | Ensemble, device: str) -> RewardModel:
+def _nested(section: Combined | Gated | Ensemble, device: str, judges: Judges) -> RewardModel:
     if isinstance(section, Gated):
         from eva.rewards.gated import GatedReward
 
-        gate, reward = _bare(section.gate, device), _bare(section.reward, device)
+        gate, reward = _bare(section.gate, device, judges), _bare(section.reward, device, judges)
         return GatedReward(gate, reward, section.threshold, section.otherwise)
     if isinstance(section, Ensemble):
         from eva.rewards.ensemble import EnsembleReward
 
-        members = [_bare(member, device) for member in section.members]
+        members = [_bare(member, device, judges) for member in section.members]
         return EnsembleReward(members, scales=section.scales)
     from eva.rewards.combined import CombinedReward
 
-    return CombinedReward([_bare(part, device) for part in section.parts], section.weights)
+    return CombinedReward([_bare(part, device, judges) for part in section.parts], section.weights)
