@@ -11,8 +11,9 @@ from eva.app.load import load_config, parse_config
 from eva.app.rewards import reward_model
 from eva.errors import ConfigError
 from eva.planning import plan
+from eva.runs import parquet
 from eva.runs.folder import RunFolder
-from eva.types import Group, Prompt, Response
+from eva.types import Group, Prompt, Response, ScoredGroup
 
 
 def rewards(section, *texts, **columns):
