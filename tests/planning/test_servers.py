@@ -6,11 +6,12 @@ from eva.creator.grading import GRADING_PARAMS, QUESTIONS
 from eva.errors import ConfigError
 from eva.planning.counting import count_rounds
 from eva.planning.servers import ServerCount, count_servers, counted
+from eva.rewards.judge_check import cases
 
 PRICED = Server(url="http://h/v1", model="m", input_price=2.0, output_price=10.0, max_cost=5.0)
 
 
-def config(evolver, **creator):
+def config(evolver, *, sections=None, **creator):
     return parse_config(
         {
             "rounds": 3,
@@ -20,6 +21,7 @@ def config(evolver, **creator):
             "creator": {"fraction": 0.25, "children": 3, "evolver": evolver} | creator,
             "solver": {"objective": "dpo"},
         }
+        | (sections or {})
     )
 
 
@@ -66,3 +68,53 @@ def test_a_key_has_to_be_there(monkeypatch):
     monkeypatch.delenv("A_KEY", raising=False)
     with pytest.raises(ConfigError, match="A_KEY"):
         counts(config(served(key_variable="A_KEY")))
+
+
+def judged(name="judge", *, sections=None, **settings):
+    reward = {"name": name, "server": {"url": "http://h/v1", "model": "j"}, "max_tokens": 20}
+    function = {"name": "python", "function": "r.py:f"}
+    combined = {"name": "combined", "weights": [1, 1], "parts": [reward | settings, function]}
+    around = {
+        "reward": combined,
+        "answers": {"n": 4, "max_tokens": 50},
+        "evaluation": {"when": "never"},
+    }
+    return config({"name": "evol_instruct"}, sections=around | (sections or {}))
+
+
+ANSWERS = 4 * 40 * (1 + 2 * 2)
+"""Of three rounds: for the solver in each, for informativeness in the last two."""
+
+
+def test_a_judge_is_asked_of_every_answer_and_of_its_cases():
+    found = counts(judged())[0]
+    assert (found.role, found.model) == ("reward judge", "j")
+    assert found.requests == ANSWERS + 2 * len(cases())
+    assert found.generated_tokens == found.requests * 20
+    thrice = judged(samples=3, temperature=1.0)
+    assert counts(thrice)[0].requests == 3 * (ANSWERS + 2 * len(cases()))
+
+
+def test_a_comparison_is_made_of_every_two_answers_in_both_orders():
+    found = counts(judged("pairwise", self_test=False))[0]
+    assert found.requests == ANSWERS // 4 * (4 * 3)
+    one = counts(judged(self_test=False))[0]
+    assert found.prompt_tokens / found.requests > one.prompt_tokens / one.requests + 40
+
+
+def test_rewritten_answers_and_open_held_out_ones_are_judged_too():
+    changed = judged(
+        self_test=False,
+        sections={
+            "solver": {"objective": "dpo", "rewrite": {}},
+            "evaluation": {"when": "ends", "heldout": {"prompts": 5}},
+        },
+    )
+    assert counts(changed)[0].requests == ANSWERS + 3 * 40 + 2 * 5
+
+
+def test_a_judge_needs_its_key(monkeypatch):
+    monkeypatch.delenv("A_KEY", raising=False)
+    server = {"url": "http://h/v1", "model": "j", "key_variable": "A_KEY"}
+    with pytest.raises(ConfigError, match="A_KEY"):
+        counts(judged(server=server))

@@ -160,10 +160,16 @@ class EvaluationCount:
     """Sampled in all."""
 
 
+def evaluations(game: Config) -> int:
+    """Return how often a run is evaluated."""
+    when = {"never": 0, "after": 1, "ends": 2, "rounds": 1 + game.rounds}
+    return when[game.evaluation.when]
+
+
 def count_evaluation(game: Config, held_out: int) -> EvaluationCount:
     """Return what evaluating costs, `held_out` prompts being measured on."""
     section = game.evaluation
-    times = {"never": 0, "after": 1, "ends": 2, "rounds": 1 + game.rounds}[section.when]
+    times = evaluations(game)
     parts = [(held_out, section.max_tokens)] if section.heldout else []
     if section.ifeval:
         size = 64 if section.ifeval.prompts == "fixed64" else 541

@@ -6,11 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from eva.app.config import Config
+from eva.app.config_judge import Judge, JudgeSection, Pairwise
 from eva.app.config_parts import InstructEvolver
 from eva.app.config_servers import Server
 from eva.app.servers import key_of
 from eva.creator.operators import operator_set
-from eva.planning.counting import RoundCount, attempt
+from eva.planning.counting import RoundCount, attempt, evaluations
+from eva.rewards.judge_check import cases
+from eva.rewards.judging import COMPARISON, RUBRIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,13 @@ def count_servers(
     Raises:
         ConfigError: the environment does not hold a server's key.
     """
+    yield from _rewriter(game, rounds, longest=longest)
+    for leaf in game.reward.leaves():
+        if isinstance(leaf, Judge | Pairwise) and leaf.server:
+            yield _judge(game, rounds, leaf, server=leaf.server, longest=longest)
+
+
+def _rewriter(game: Config, rounds: Sequence[RoundCount], *, longest: int) -> Iterator[ServerCount]:
     evolver, creator = game.creator.evolver, game.creator
     if creator.name != "eva" or not isinstance(evolver, InstructEvolver) or not evolver.server:
         return
@@ -55,6 +65,39 @@ def count_servers(
         read=attempts * requests * read,
         written=attempts * tokens,
     )
+
+
+def _judge(
+    game: Config, rounds: Sequence[RoundCount], leaf: JudgeSection, *, server: Server, longest: int
+) -> ServerCount:
+    key_of(server)
+    heldout, evolver, n = game.evaluation.heldout, game.creator.evolver, game.answers.n
+    answers = sum(count.answers for count in rounds)
+    tested = 2 * len(cases()) if leaf.self_test else 0
+    if isinstance(leaf, Pairwise):
+        # every two answers to a prompt, in both orders
+        requests, shown, template = answers * (n - 1), 2, leaf.template or COMPARISON
+    else:
+        rewritten = sum(count.prompts for count in rounds) if game.solver.rewrite else 0
+        # open held-out prompts have the game's reward, verifiable ones the rules
+        measured = heldout.prompts if heldout and not game.prompts.constraints else 0
+        answers += rewritten + measured * evaluations(game)
+        requests, shown, template = answers * leaf.samples, 1, leaf.template or RUBRIC
+        tested *= leaf.samples
+    requests += tested
+    child = evolver.max_tokens if isinstance(evolver, InstructEvolver) else 0
+    one = max(longest, child) + shown * game.answers.max_tokens + len(template) // 3 + _MARKS
+    return counted(
+        server,
+        role=f"reward {leaf.name}",
+        requests=requests,
+        read=requests * one,
+        written=requests * leaf.max_tokens,
+    )
+
+
+_MARKS = 200
+"""Tokens, about, of what a judge is told beside its template."""
 
 
 def counted(section: Server, *, role: str, requests: int, read: int, written: int) -> ServerCount:
