@@ -18,7 +18,7 @@ from eva.app.build import Parts
 from eva.app.config import Config
 from eva.app.config_online import PolicyGradient
 from eva.app.config_parts import InstructEvolver
-from eva.app.config_rewards import Classifier, Python, Relevance
+from eva.app.config_rewards import Python
 from eva.app.config_verifiers import JsonSchema, Mathematics, Pattern, Puzzle
 from eva.app.progress import Silent
 from eva.app.prompts import PromptSets, prompt_sets
@@ -38,6 +38,7 @@ from eva.planning.counting import (
 )
 from eva.planning.lookup import Model, Source, look_at, look_for, unreachable
 from eva.planning.plan_view import show
+from eva.planning.rewards import reward_models
 from eva.planning.servers import ServerCount, count_servers
 from eva.protocols import Generator
 from eva.rng import Streams
@@ -236,10 +237,7 @@ def _further_models(game: Config) -> Iterator[Source]:
         rewriter = look_at(evolver.model, role="rewriter", seed=game.seed)
         _check_room(rewriter.source, evolver.max_tokens, "creator.evolver.max_tokens")
         yield rewriter.source
-    for part in game.reward.leaves():
-        if isinstance(part, Classifier | Relevance):
-            kind = "encoder" if isinstance(part, Relevance) else ""
-            yield look_for(part.model, role=f"reward {part.name}", kind=kind)
+    yield from reward_models(game)
     if section.when != "never" and section.relevance:
         yield look_for(section.relevance, role="evaluation.relevance", kind="encoder")
     if section.when != "never" and section.ifeval and section.ifeval.source.startswith(PREFIX):

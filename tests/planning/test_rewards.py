@@ -1,0 +1,36 @@
+import pytest
+
+from eva.app.load import parse_config
+from eva.errors import ConfigError
+from eva.planning.rewards import reward_models
+
+
+def models(reward):
+    game = {
+        "policy": {"model": "random:tiny"},
+        "prompts": {"source": "p.jsonl"},
+        "reward": reward,
+        "solver": {"objective": "dpo"},
+    }
+    return [(found.role, found.name, found.state) for found in reward_models(parse_config(game))]
+
+
+def test_local_judges_are_looked_for():
+    judge = {"name": "judge", "model": "random:tiny"}
+    assert models(judge) == [("reward judge", "random:tiny", "here")]
+    server = {"url": "http://h/v1", "model": "m"}
+    pairwise = {"name": "pairwise", "server": server}
+    both = {"name": "combined", "weights": [1, 1], "parts": [judge, pairwise]}
+    assert models(both) == models(judge)
+
+
+def test_a_judge_has_to_be_a_language_model():
+    with pytest.raises(ConfigError, match="reward pairwise: .*encoder"):
+        models({"name": "pairwise", "model": "packaged:minilm-l6-v2"})
+
+
+def test_an_encoder_has_to_be_one():
+    found = models({"name": "relevance"})
+    assert [(role, name) for role, name, _ in found] == [
+        ("reward relevance", "packaged:minilm-l6-v2")
+    ]
