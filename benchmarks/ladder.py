@@ -2,6 +2,8 @@
 
     python benchmarks/ladder.py                        the main table: five arms, five seeds
     python benchmarks/ladder.py --ablation metric      a further table; --ablation all for each
+    python benchmarks/ladder.py --model-seed 1 --out runs/ladder-1 --work runs/ladder-1/work
+                                                       the same with another model to begin with
     python benchmarks/ladder.py --summary              the tables and plot of what was played
 
 A small Llama is trained on a few text tasks, mostly on their easy levels, until it can do most of
@@ -60,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--ablation", choices=[*TABLES, "all"], help="play a further table")
     made.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     made.add_argument("--steps", type=int, default=Bed().steps, help="steps of a run")
+    made.add_argument("--model-seed", type=int, default=0, help="of the model that arms begin with")
     made.add_argument("--out", type=Path, default=RESULTS)
     made.add_argument("--work", type=Path, default=Path("runs/ladder"), help="where the model lies")
     made.add_argument("--workers", type=int, default=2, help="processes of one thread each")
@@ -70,9 +73,10 @@ def parser() -> argparse.ArgumentParser:
 
 def bed_of(options: argparse.Namespace) -> Bed:
     """Return the settings of a run."""
+    warm = replace(Bed().warm, seed=options.model_seed)
     if not options.quick:
-        return replace(Bed(), steps=options.steps)
-    warm = replace(Bed().warm, width=32, layers=1, heads=2, updates=4, batch=8)
+        return replace(Bed(), steps=options.steps, warm=warm)
+    warm = replace(warm, width=32, layers=1, heads=2, updates=4, batch=8)
     return Bed(steps=4, every=2, human=24, heldout=1, answers=2, warm=warm)
 
 
