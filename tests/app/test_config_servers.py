@@ -2,6 +2,8 @@ import pytest
 from pydantic import ValidationError
 
 from eva.app.config_servers import Server
+from eva.app.load import parse_config
+from eva.errors import ConfigError
 
 
 def test_a_server_needs_an_address_and_a_model():
@@ -27,3 +29,31 @@ def test_an_address_holds_no_password_and_none_is_repeated():
     said = [error["msg"] for error in caught.value.errors()]
     assert "holds a user or a password" in said[0]
     assert caught.value.errors()[0]["loc"] == ()
+
+
+SERVED = {"command": ["vllm", "serve", "{model}", "--port={port}"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"policy": {"model": "m", "serve": {"command": ["vllm", "serve"]}}},
+         r"policy.serve.command: \{model\} and \{port\} missing"),
+        ({"policy": {"model": "m", "serve": {}}}, "policy.serve.command"),
+        ({"policy": {"model": "m", "serve": SERVED},
+          "solver": {"objective": "dpo", "reference": "sampler"}}, "take 'previous'"),
+        ({"policy": {"model": "m", "serve": SERVED}, "schedule": "online",
+          "solver": {"objective": "rloo"}}, "would start a server for every step"),
+    ],
+)  # fmt: skip
+def test_a_policy_is_not_served_where_it_cannot_be(changes, fault):
+    game = {
+        "policy": {"model": "m", "serve": SERVED},
+        "prompts": {"source": "p"},
+        "reward": {"name": "python", "function": "m:f"},
+        "solver": {"objective": "dpo"},
+        "creator": {"name": "static"},
+    }
+    assert parse_config(game).policy.serve.command[0] == "vllm"
+    with pytest.raises(ConfigError, match=fault):
+        parse_config(game | changes)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,11 +20,13 @@ from eva.engines.replies import Replies
 from eva.engines.server import Endpoint, ServerGenerator
 from eva.rng import Streams
 from eva.runs.folder import RunFolder
-from eva.types import Prompt, SamplingParams
+from eva.types import Example, Group, Prompt, SamplingParams, Stage
 
 for package in ("fastapi", "uvicorn", "openai"):
     pytest.importorskip(package, reason='needs pip install "transformers[serving]"')
 
+SERVE = (sys.executable, "-m", "transformers.cli.transformers", "serve")
+OPTIONS = ("--host", "127.0.0.1", "--device", "cpu", "--dtype", "float32")
 GREEDY = SamplingParams(n=1, temperature=0.0, top_p=1.0, max_tokens=24)
 PROMPTS = [Prompt.of(f"Name {i} colours of {thing}.") for i in range(3) for thing in ("sky", "tea")]
 STREAMS = Streams(3, 1, "answer")
@@ -37,8 +40,7 @@ def served(tiny_folder):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(tiny_folder)]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"]
+    command = [*SERVE, str(tiny_folder), "--port", str(port), *OPTIONS]
     process = subprocess.Popen(
         command,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -147,3 +149,40 @@ def test_a_run_over_a_bad_line_ends_with_the_same_data(
     faulty, server = played(line.url, tiny_folder, tmp_path / "faulty")
     assert faulty == straight
     assert sum(server["faults"].values()) == 2 * server["requests"] > 0
+
+
+def test_a_policy_trains_here_and_answers_through_servers_of_its_weights(tiny_folder, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(tiny_folder, model)
+    settings = json.loads((model / "generation_config.json").read_text())
+    # this server samples only where the model says so
+    (model / "generation_config.json").write_text(json.dumps(settings | {"do_sample": True}))
+    command = [*SERVE, "{model}", "--port", "{port}", *OPTIONS]
+    prompts = [{"prompt": f"Name {i} things to see in town {i}."} for i in range(4)]
+    (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, prompts)))
+    (tmp_path / "reward.py").write_text(
+        "def letters(prompt, response):\n    return len(set(response))\n"
+    )
+    game = {
+        "rounds": 2,
+        "policy": {"model": str(model), "serve": {"command": command, "concurrency": 1}},
+        "prompts": {"source": str(tmp_path / "prompts.jsonl"), "per_round": 4},
+        "answers": {"n": 3, "temperature": 1.0, "max_tokens": 8},
+        "reward": {"name": "python", "function": f"{tmp_path / 'reward.py'}:letters"},
+        "creator": {"name": "static"},
+        "solver": {
+            "objective": "dpo", "learning_rate": 1e-3, "pairs": {"truncated_chosen": True}
+        },
+        "evaluation": {"when": "never"},
+        "run": {"threads": 1},
+    }  # fmt: skip
+    path = play.run(parse_config(game), tmp_path / "run")
+    with RunFolder.open_readonly(path) as folder:
+        records, journal = folder.records(), folder.journal()
+        answered = [journal.read(Stage(t, "solver/answer"), Group) for t in (1, 2)]
+        examples = journal.read(Stage(1, "solver/new_pairs"), Example)
+    assert [len({group.policy for group in groups}) for groups in answered] == [1, 1]
+    assert answered[0][0].policy != answered[1][0].policy
+    assert all(ids for example in examples for ids in example.completions)
+    assert [record["solver"]["pairs"] > 0 for record in records] == [True, True]
+    assert [name.name for name in (path / "served").iterdir()] == ["log.txt"]

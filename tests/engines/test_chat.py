@@ -7,11 +7,12 @@ from eva.engines.chat import (
     encode_prompt,
     end_of_turn,
     takes_system,
+    tokenised,
 )
 from eva.engines.policy import load_policy
 from eva.engines.tiny import build_tiny
 from eva.errors import ConfigError, DataError
-from eva.types import Message, Prompt
+from eva.types import Group, Message, Prompt, Response
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +115,13 @@ def test_a_broken_template_is_refused(chatml, template, complaint):
             check_template(chatml.tokenizer, source="here")
     finally:
         chatml.tokenizer.chat_template = kept
+
+
+def test_text_is_tokenised_as_the_policy_would_have_sampled_it(chatml):
+    responses = (Response("red", ()), Response("blu", (), finish="length"), Response("x", (9,)))
+    found = tokenised(chatml, Group(Prompt.of("A colour?"), (), responses, "elsewhere"))
+    assert shown(chatml, found.prompt_ids).endswith("A colour?<|im_end|>\n<|im_start|>assistant\n")
+    assert [shown(chatml, r.token_ids) for r in found.responses[:2]] == ["red<|im_end|>", "blu"]
+    assert found.responses[0].token_ids[-1] in chatml.end_ids
+    assert found.responses[2].token_ids == (9,)
+    assert tokenised(chatml, found) == found

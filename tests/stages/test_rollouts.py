@@ -96,18 +96,10 @@ def policy(tiny_folder):
     return load_policy(tiny_folder)
 
 
-def test_text_is_tokenised_as_the_policy_would_have_sampled_it(policy):
-    responses = (Response("red", ()), Response("blu", (), finish="length"), Response("x", (9,)))
-    group = Group(Prompt.of("A colour?"), (), responses, "elsewhere")
-    scored = ScoredGroup(group, tuple(Score(float(i)) for i in range(3)))
-    assert rollouts.untokenised(group) == 3
-    found = rollouts.tokenised(policy, scored).group
-    decode = policy.tokenizer.decode
-    assert decode(found.prompt_ids).endswith("A colour?<|im_end|>\n<|im_start|>assistant\n")
-    assert [decode(r.token_ids) for r in found.responses[:2]] == ["red<|im_end|>", "blu"]
-    assert found.responses[0].token_ids[-1] in policy.end_ids
-    assert found.responses[2].token_ids == (9,)
-    assert rollouts.untokenised(found) == 0
+def test_answers_without_ids_are_counted():
+    responses = (Response("red", ()), Response("x", (9,)))
+    assert rollouts.untokenised(Group(Prompt.of("A colour?"), (), responses, "elsewhere")) == 2
+    assert rollouts.untokenised(Group(Prompt.of("A colour?"), (1,), responses, "elsewhere")) == 1
 
 
 def test_a_preference_data_set_becomes_examples(policy, tmp_path):

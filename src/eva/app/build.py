@@ -15,7 +15,7 @@ from eva.app.judges import Judges
 from eva.app.launch import launched
 from eva.app.prompts import PromptSets, prompt_sets
 from eva.app.rewards import reward_model
-from eva.app.servers import server_generator, server_totals
+from eva.app.servers import served_engine, server_generator, server_totals
 from eva.creator.best_of import BestOf
 from eva.creator.creator import EvaCreator
 from eva.creator.gates.duplicate import Duplicate
@@ -46,6 +46,7 @@ from eva.types import Prompt, SamplingParams
 
 if TYPE_CHECKING:
     from eva.engines.local import LocalEngine
+    from eva.engines.served import ServedEngine
 
 
 class Parts:
@@ -81,11 +82,12 @@ class Parts:
         return tuple(self.topics.label(human)) if self.topics else human
 
     @cached_property
-    def engine(self) -> LocalEngine:
+    def engine(self) -> LocalEngine | ServedEngine:
         """The policy, with weights."""
         from eva.app.policy import local_engine
 
-        return local_engine(self.config)
+        engine, serve = local_engine(self.config), self.config.policy.serve
+        return served_engine(engine, serve, self.folder) if serve else engine
 
     @cached_property
     def solver(self) -> PairSolver:

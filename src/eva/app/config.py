@@ -25,6 +25,7 @@ from eva.app.config_parts import (
     Share,
 )
 from eva.app.config_rewards import Reward, Rules, has_ensemble
+from eva.app.config_servers import Serve
 
 __all__ = ["Config"]
 
@@ -61,6 +62,8 @@ class Policy(Section):
     decode_tokens: Positive = 16384
     """Cached tokens, padding included, of one decoding batch."""
     gradient_checkpointing: bool = False
+    serve: Serve | None = None
+    """Answers come from a server that eva starts; without this section, from the local engine."""
 
 
 class Constraints(Section):
@@ -346,6 +349,11 @@ class Config(BaseModel):
             raise ValueError(
                 "prompts.topics.names: the topic of a prompt with constraints is its request: "
                 "drop the names, or [prompts.constraints]"
+            )
+        if self.policy.serve and self.solver.reference == "sampler":
+            raise ValueError(
+                "solver.reference 'sampler' needs the log-probs of sampled tokens, which a server "
+                "(policy.serve) does not tell: take 'previous'"
             )
         if self.budget.tokens and self.budget.match:
             raise ValueError("budget: set tokens or match, not both")

@@ -97,6 +97,8 @@ def misfits(game: Config) -> Iterator[str]:
             "creator.name 'new_human': online takes new human prompts from the set by itself; "
             "take 'static', with prompts.per_round as large as wanted"
         )
+    if game.policy.serve:
+        yield "policy.serve would start a server for every step: drop it, the local engine answers"
     if solver.rewrite:
         yield "solver.rewrite improves the answers of a whole round: take schedule = 'offline'"
     if game.creator.sampler.name == "topic_blended":

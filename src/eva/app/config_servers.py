@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from eva.app.config_section import Section
 
@@ -41,3 +41,33 @@ class Server(Section):
         if parts.username or parts.password:
             raise ValueError("url holds a user or a password: put the key into the environment")
         return self
+
+
+class Serve(Section):
+    """A server that eva starts on the policy's weights whenever it is to answer, round by round."""
+
+    command: tuple[str, ...]
+    """Program and arguments, with `{model}` for the folder of weights and `{port}` for the port."""
+    path: str = "/v1"
+    """Where its API begins."""
+    ready: str = "/health"
+    """What answers with status 200 once it is ready."""
+    ready_seconds: Annotated[float, Field(gt=0)] = 600.0
+    """How long it may take to start."""
+    concurrency: Annotated[int, Field(gt=0)] = 64
+    """Requests under way at once."""
+    retries: Annotated[int, Field(ge=0)] = 6
+    """Further tries of a request that failed in a way that may pass."""
+    seconds: Annotated[float, Field(gt=0)] = 600.0
+    """Time limit of one try."""
+
+    @field_validator("command")
+    @classmethod
+    def _has_places(cls, command: tuple[str, ...]) -> tuple[str, ...]:
+        missing = [place for place in ("{model}", "{port}") if place not in " ".join(command)]
+        if missing:
+            raise ValueError(
+                f"{' and '.join(missing)} missing; expected such as "
+                '["vllm", "serve", "{model}", "--port", "{port}"]'
+            )
+        return command

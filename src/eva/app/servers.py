@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,10 @@ from weakref import WeakValueDictionary
 from eva.errors import ConfigError
 
 if TYPE_CHECKING:
-    from eva.app.config_servers import Server
+    from eva.app.config_servers import Serve, Server
+    from eva.engines.local import LocalEngine
     from eva.engines.replies import Replies
+    from eva.engines.served import ServedEngine
     from eva.engines.server import ServerGenerator
     from eva.types import Json
 
@@ -34,6 +37,28 @@ def server_generator(section: Server, folder: Path | None) -> ServerGenerator:
     settings = section.model_dump(exclude={"key_variable"})
     endpoint = Endpoint(**settings, key=key_of(section))
     return ServerGenerator(endpoint, Replies() if folder is None else _replies(folder))
+
+
+def served_engine(engine: LocalEngine, section: Serve, folder: Path | None) -> ServedEngine:
+    """Return the engine of a policy that answers through a server of its own.
+
+    Without a run folder weights and log lie in a temporary one.
+    """
+    from eva.app.config_servers import Server
+    from eva.engines.served import ServedEngine, Serving
+
+    asked = section.model_dump(include={"concurrency", "retries", "seconds"})
+    place = Path(tempfile.mkdtemp(prefix="eva-")) if folder is None else folder
+    serving = Serving(
+        section.command,
+        place / "served",
+        # what is answered is committed with its chunk: nothing else need remember it
+        lambda url, model: server_generator(Server(url=url, model=model, **asked), None),
+        path=section.path,
+        ready=section.ready,
+        seconds=section.ready_seconds,
+    )
+    return ServedEngine(engine, serving)
 
 
 def key_of(section: Server) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from jinja2.exceptions import TemplateError
 
 from eva.errors import ConfigError, DataError
-from eva.types import Message, Prompt
+from eva.types import Group, Message, Prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -48,6 +49,32 @@ def encode_chat(policy: Policy, messages: Sequence[Message]) -> tuple[int, ...]:
         _turns(messages), tokenize=True, add_generation_prompt=True, return_dict=False
     )
     return tuple(cast("list[int]", ids))
+
+
+def encode_answer(policy: Policy, answer: str, *, ended: bool) -> tuple[int, ...]:
+    """Return the token ids of an answer, (T,), with the end of turn if it `ended`."""
+    ids = policy.tokenizer.encode(answer, add_special_tokens=False)
+    if not ended:
+        return tuple(ids)
+    end = end_of_turn(policy.tokenizer)
+    return (*ids, min(policy.end_ids) if end is None else end)
+
+
+def tokenised(policy: Policy, group: Group) -> Group:
+    """Return a group with token ids for what has none; ids that are there are left as they are.
+
+    A response that was not cut off gets the token that ends a turn.
+    """
+    responses = tuple(
+        response
+        if response.token_ids
+        else replace(
+            response, token_ids=encode_answer(policy, response.text, ended=not response.truncated)
+        )
+        for response in group.responses
+    )
+    ids = group.prompt_ids or encode_prompt(policy, group.prompt)
+    return replace(group, prompt_ids=ids, responses=responses)
 
 
 def decode_text(policy: Policy, token_ids: Sequence[int]) -> str:

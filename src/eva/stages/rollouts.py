@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -225,39 +224,6 @@ def untokenised(group: Group) -> int:
     return sum(not response.token_ids for response in group.responses)
 
 
-def tokenised(policy: Policy, scored: ScoredGroup) -> ScoredGroup:
-    """Return a group with token ids for what has none; ids that are there are left as they are.
-
-    A response that was not cut off gets the token that ends a turn.
-    """
-    from eva.engines.chat import encode_prompt
-
-    group = scored.group
-    if not untokenised(group):
-        return scored
-    responses = tuple(
-        response
-        if response.token_ids
-        else replace(
-            response, token_ids=encode_answer(policy, response.text, ended=not response.truncated)
-        )
-        for response in group.responses
-    )
-    ids = group.prompt_ids or encode_prompt(policy, group.prompt)
-    return replace(scored, group=replace(group, prompt_ids=ids, responses=responses))
-
-
-def encode_answer(policy: Policy, answer: str, *, ended: bool) -> tuple[int, ...]:
-    """Return the token ids of an answer, (T,), with the end of turn if it `ended`."""
-    from eva.engines.chat import end_of_turn
-
-    ids = policy.tokenizer.encode(answer, add_special_tokens=False)
-    if not ended:
-        return tuple(ids)
-    end = end_of_turn(policy.tokenizer)
-    return (*ids, min(policy.end_ids) if end is None else end)
-
-
 def read_pairs(path: Path, policy: Policy) -> tuple[list[Example], bool]:
     """Read training examples; a foreign preference set is tokenised, and the second item is true.
 
@@ -265,7 +231,7 @@ def read_pairs(path: Path, policy: Policy) -> tuple[list[Example], bool]:
         DataError: it is neither.
     """
     from eva.data.preferences import load_preferences
-    from eva.engines.chat import encode_prompt
+    from eva.engines.chat import encode_answer, encode_prompt
 
     if _written_by_eva(path) == "Example":
         return parquet.read(path, kind=Example), False

@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -191,7 +191,10 @@ def pair(at: At, scored: Path, *, out: Path) -> dict[str, Json]:
     solver = parts.solver
     lacking = sum(rollouts.untokenised(group.group) for group in groups)
     if lacking:
-        groups = [rollouts.tokenised(parts.engine.policy, group) for group in groups]
+        from eva.engines.chat import tokenised
+
+        policy = parts.engine.policy
+        groups = [replace(group, group=tokenised(policy, group.group)) for group in groups]
     pairing = solver.pair(groups, at.streams("solver/pairs"))
     if not pairing.examples:
         causes = ", ".join(f"{count} x {cause}" for cause, count in pairing.skipped.items())

@@ -1,0 +1,266 @@
+"""A policy that trains here and answers through a server of its own: vLLM, SGLang, llama.cpp, ...
+
+The server is started when answers are asked for, on the weights as they are then, and ended as soon
+as anything else is asked of the engine: answering and training take turns, on one GPU too, and no
+answer comes from weights that are gone. So it suits rounds, not single steps.
+
+A server answers in text. The tokens that are trained on are made from it by the policy's tokenizer:
+nearly always, not surely, those that were sampled. Their log-probs are not known.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import socket
+import subprocess
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx2
+import psutil
+
+from eva.engines.chat import encode_prompt, merge_system, takes_system, tokenised
+from eva.errors import DataError, GenerationError
+from eva.protocols import Generator
+from eva.types import Example, Group, Prompt, SamplingParams
+
+if TYPE_CHECKING:
+    from eva.engines.local import LocalEngine
+    from eva.engines.policy import Policy
+    from eva.protocols import Objective
+    from eva.rng import Streams
+
+PATIENCE = 20.0
+"""Seconds between asking a server to end and ending it."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How a server is started, and asked."""
+
+    command: Sequence[str]
+    """`{model}` stands for the folder of the weights, `{port}` for a free port of this machine."""
+    folder: Path
+    """Where the weights that are served lie for the time, and what the server says: `log.txt`."""
+    ask: Callable[[str, str], Generator]
+    """Makes what asks the server, from the address of its API and the model's name there."""
+    path: str = "/v1"
+    """Where its API begins."""
+    ready: str = "/health"
+    """What answers 200 once it is ready."""
+    seconds: float = 600.0
+    """How long it may take until it answers."""
+
+
+class ServedEngine:
+    """A local engine whose answers come from a server; an `Engine`."""
+
+    def __init__(self, engine: LocalEngine, serving: Serving) -> None:
+        self._engine = engine
+        self._serving = serving
+        self._server: _Server | None = None
+
+    @property
+    def policy(self) -> Policy:
+        """The model and tokenizer that train."""
+        return self._engine.policy
+
+    @property
+    def version(self) -> str:
+        """Names the weights; see `eva.protocols.Engine`."""
+        return self._engine.version
+
+    def sample(
+        self, prompts: Sequence[Prompt], params: SamplingParams, streams: Streams
+    ) -> list[Group]:
+        """Return one group per prompt, in order; see `eva.protocols.Generator`.
+
+        Raises:
+            GenerationError: the server does not start, ends, or refuses.
+        """
+        found = [Group(prompt, self._fitting(prompt), (), self.version) for prompt in prompts]
+        asked = [i for i, group in enumerate(found) if group.prompt_ids]
+        if not asked:
+            return found
+        self._server = self._server or _Server(self._serving, self._engine.export)
+        sent = [self._told(prompts[i]) for i in asked]
+        try:
+            groups = self._server.generator.sample(sent, params, streams)
+        except GenerationError as error:
+            raise GenerationError(f"{error}{self._server.words()}") from error
+        for i, group in zip(asked, groups, strict=True):
+            answered = replace(found[i], responses=group.responses)
+            found[i] = tokenised(self.policy, answered)
+        return found
+
+    def logprobs(
+        self, examples: Sequence[Example], *, base: bool = False
+    ) -> list[tuple[tuple[float, ...], ...]]:
+        """Return log-probs of every completion token; see `eva.protocols.Engine`."""
+        self._end()
+        return self._engine.logprobs(examples, base=base)
+
+    def forward_backward(
+        self, examples: Sequence[Example], objective: Objective, normaliser: float
+    ) -> Mapping[str, float]:
+        """Add to the gradient; see `eva.protocols.Engine`."""
+        self._end()
+        return self._engine.forward_backward(examples, objective, normaliser)
+
+    def step(self, lr: float, clip: float | None) -> float:
+        """Apply and clear the gradient; return its norm before clipping."""
+        self._end()
+        return self._engine.step(lr, clip)
+
+    def save(self, folder: Path, *, optimiser: bool = False) -> None:
+        """Write weights (and optimiser state) to a folder."""
+        self._engine.save(folder, optimiser=optimiser)
+
+    def load(self, folder: Path | None, *, optimiser: bool = False) -> None:
+        """Restore what `save` wrote; None restores the first weights."""
+        before = self.version
+        self._engine.load(folder, optimiser=optimiser)
+        if self.version != before:
+            self._end()
+
+    def export(self, folder: Path) -> None:
+        """Write the policy as a Hugging Face folder."""
+        self._engine.export(folder)
+
+    def close(self) -> None:
+        """End the server, if one runs."""
+        self._end()
+
+    def _end(self) -> None:
+        if self._server is not None:
+            self._server.end()
+            self._server = None
+
+    def _fitting(self, prompt: Prompt) -> tuple[int, ...]:
+        """Return the prompt's tokens; none where template or context has no place for it."""
+        try:
+            ids = encode_prompt(self.policy, prompt)
+        except DataError as error:
+            _log.warning("%s; it gets no responses", error)
+            return ()
+        context = self.policy.context
+        return ids if context is None or len(ids) < context else ()
+
+    def _told(self, prompt: Prompt) -> Prompt:
+        """Return the prompt as the server's own template can write it."""
+        if prompt.messages[0].role != "system" or takes_system(self.policy.tokenizer):
+            return prompt
+        return replace(prompt, messages=merge_system(prompt.messages))
+
+
+class _Server:
+    """A process that serves one folder of weights."""
+
+    def __init__(self, serving: Serving, export: Callable[[Path], None]) -> None:
+        folder = serving.folder.absolute()
+        weights, self._log = folder / "model", folder / "log.txt"
+        _end_left_over(folder / "pid")
+        shutil.rmtree(weights, ignore_errors=True)
+        weights.mkdir(parents=True)
+        export(weights)
+        port = _free_port()
+        command = [
+            word.replace("{model}", str(weights)).replace("{port}", str(port))
+            for word in serving.command
+        ]
+        self._process = _started(command, self._log)
+        (folder / "pid").write_text(str(self._process.pid), encoding="ascii")
+        self.end = weakref.finalize(self, _end, self._process, folder)
+        address = f"http://127.0.0.1:{port}"
+        self._wait(f"{address}{serving.ready}", serving)
+        self.generator = serving.ask(f"{address}{serving.path}", str(weights))
+
+    def words(self) -> str:
+        """Return the last of what the server said, to stand behind a message."""
+        text = self._log.read_text(encoding="utf-8", errors="replace").strip()
+        last = "\n".join(text.splitlines()[-15:])
+        return f"\n(all that the server said is in {self._log})\n{last}" if last else ""
+
+    def _wait(self, address: str, serving: Serving) -> None:
+        deadline = time.monotonic() + serving.seconds
+        while self._process.poll() is None:
+            try:
+                if httpx2.get(address, timeout=5).status_code == 200:
+                    return
+            except httpx2.TransportError:
+                pass
+            if time.monotonic() > deadline:
+                words = self.words()
+                self.end()
+                raise GenerationError(
+                    f"policy.serve: {address} did not answer within {serving.seconds:g} s: look at "
+                    f"the command, or raise policy.serve.ready_seconds{words}"
+                )
+            time.sleep(0.2)
+        code, words = self._process.returncode, self.words()
+        self.end()
+        raise GenerationError(f"policy.serve: the server ended with exit code {code}{words}")
+
+
+def _started(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    try:
+        with log.open("wb") as file:
+            # a session of its own: an interrupt from the terminal is not for the server
+            return subprocess.Popen(
+                command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+            )
+    except OSError as error:
+        raise GenerationError(
+            f"policy.serve: {command[0]!r} cannot be started: {error}; install it, or write where "
+            "it lies into policy.serve.command"
+        ) from error
+
+
+def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """End a server with all that it started, and remove its copy of the weights."""
+    _end_all(process.pid)
+    process.wait()
+    shutil.rmtree(folder / "model", ignore_errors=True)
+    (folder / "pid").unlink(missing_ok=True)
+
+
+def _end_left_over(note: Path) -> None:
+    """End the server of a run that was killed: it would keep its memory."""
+    if not note.exists():
+        return
+    try:
+        left = psutil.Process(int(note.read_text(encoding="ascii")))
+        # the number may belong to another program by now
+        ours = any(str(note.parent) in word for word in left.cmdline())
+    except (psutil.Error, ValueError):
+        return
+    if ours:
+        _end_all(left.pid)
+
+
+def _end_all(pid: int) -> None:
+    try:
+        first = psutil.Process(pid)
+        family = [*first.children(recursive=True), first]
+    except psutil.NoSuchProcess:
+        return
+    for end in (psutil.Process.terminate, psutil.Process.kill):
+        for process in family:
+            try:
+                end(process)
+            except psutil.NoSuchProcess:
+                continue
+        _, family = psutil.wait_procs(family, timeout=PATIENCE)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
