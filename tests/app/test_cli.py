@@ -35,6 +35,7 @@ def test_every_verb_has_help():
         "quickstart",
         "new",
         "check",
+        "probe",
         "run",
         "resume",
         "show",

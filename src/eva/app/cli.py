@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from eva import __version__
-from eva.app.progress import Mode
+from eva.app.progress import Mode, watcher
 from eva.errors import AlarmError, ConfigError, DataError, EvaError
 
 # heavy modules are imported by the verb that needs them: `eva --help` answers at once
@@ -88,6 +88,46 @@ def check(config: Path, overrides: Overrides = None, as_json: AsJson = False) ->
     from eva.planning import plan
 
     plan.show(plan.of(load_config(config, overrides or [])), as_json=as_json)
+
+
+@app.command()
+def probe(
+    model: Annotated[str, typer.Argument(help="Hub id, folder or packaged:NAME.")] = "",
+    prompts: Annotated[str, typer.Argument(help="File, folder or packaged:NAME.")] = "",
+    reward: Annotated[
+        str,
+        typer.Argument(
+            help="FILE.toml with [reward], python:FILE.py:FUNCTION, classifier:MODEL, or rules."
+        ),
+    ] = "",
+    config: Annotated[
+        Path | None, typer.Option(help="A config in place of the three arguments.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Prompts to sample.")] = 64,
+    n: Annotated[int | None, typer.Option(min=2, help="Answers per prompt; default 8.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Default 256.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Default 0.7.")] = None,
+    constraints: Annotated[
+        int, typer.Option(min=0, help="Checkable constraints to put on each prompt, for rules.")
+    ] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Default 42.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")] = False,
+) -> None:
+    """Say whether evolving is likely to help, from sampled answers. Trains nothing."""
+    from eva.probing import probe_view
+    from eva.probing.arguments import game_of
+    from eva.probing.probe import probe as verb
+
+    game = game_of(
+        (model, prompts, reward),
+        config,
+        constraints=constraints,
+        seed=seed,
+        answers={"n": n, "max_tokens": max_tokens, "temperature": temperature},
+    )
+    found = verb(game, limit=limit, progress=watcher("quiet" if quiet else "live"))
+    probe_view.show(found, as_json=as_json)
 
 
 @app.command()

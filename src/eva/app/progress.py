@@ -71,6 +71,8 @@ def title(stage: Stage) -> str:
     """Return a stage as people read it."""
     if stage.name.startswith("evaluate/"):
         return stage.name.replace("evaluate/", "measure · ")
+    if stage.name.startswith("probe/"):
+        return stage.name.replace("/", " · ")
     return f"round {stage.round} · {stage.name}" if stage.round else f"before · {stage.name}"
 
 

@@ -1,0 +1,1 @@
+"""What a sample of scored answers says before anything is trained."""
