@@ -49,7 +49,8 @@ def embed(texts):
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def played(tmp_path, monkeypatch):
+    """Play the game with changes of its tables: `played(solver=...)`."""
     monkeypatch.setattr(build.Parts, "_rewriter", lambda self, section: Rewriter())
     monkeypatch.setattr(build, "resolve", lambda source: source)
     loaded = SimpleNamespace(load=lambda folder: SimpleNamespace(embed=embed))
@@ -60,12 +61,20 @@ def run(tmp_path, monkeypatch):
     (tmp_path / "reward.py").write_text(
         "def score(prompt, response, **columns):\n    return len(set(response)) / 100\n"
     )
-    config = GAME | {
-        "prompts": GAME["prompts"] | {"source": str(source)},
-        "reward": {"name": "python", "function": f"{tmp_path / 'reward.py'}:score"},
-    }
-    play.run(parse_config(config), tmp_path / "run")
-    return tmp_path / "run"
+    reward = {"name": "python", "function": f"{tmp_path / 'reward.py'}:score"}
+
+    def play_it(**changes):
+        prompts = GAME["prompts"] | {"source": str(source)}
+        config = GAME | {"prompts": prompts, "reward": reward} | changes
+        play.run(parse_config(config), tmp_path / "run")
+        return tmp_path / "run"
+
+    return play_it
+
+
+@pytest.fixture
+def run(played):
+    return played()
 
 
 def test_the_books_of_a_round_add_up(run):
@@ -104,3 +113,23 @@ def test_what_it_logs_is_explained_and_reported(run):
     assert "What is asked for" in text
     assert "Grades of the children" in text
     assert "best_of" in text
+
+
+def test_online_the_tree_grows_as_well(played):
+    run = played(
+        schedule="online",
+        rounds=1,
+        creator={"evolver": GAME["creator"]["evolver"], "children": 2, "gates": []},
+        online={"batch": 4, "buffer": 8, "steps": 3},
+        solver={"objective": "rloo"},
+    )
+    with RunFolder.open_readonly(run) as folder:
+        (record,) = folder.records()
+        population = folder.population.prompts()
+    creator = record["creator"]
+    # three steps of two seeds, two attempts each, two candidates every time
+    assert creator["children"] + creator["refused"] + creator["beaten"] == 24
+    assert sum(creator["tried"].values()) == 24
+    assert creator["rewriter_tokens"] == 24 * 12 == record["tokens"]["rewriter"]
+    assert set(creator["grades"]) == {"complexity", "quality"}
+    assert {prompt.topic for prompt in population} == {"tea", "soap"}
