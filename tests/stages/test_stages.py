@@ -39,7 +39,7 @@ def game(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVA_CACHE", str(tmp_path_factory.mktemp("cache")))
         for module in (build, stages):
-            patch.setattr(module, "reward_model", lambda section, device: Letters())
+            patch.setattr(module, "reward_model", lambda section, **given: Letters())
         yield load_config(CONFIGS / "smoke.toml", overrides)
 
 
