@@ -93,7 +93,7 @@ def diversity(seen: Seen) -> Sign | None:
     first, last = both
     return Sign(
         1 - last / first,
-        f"of the runs of three words in the prompts {last:.0%} differ, in round 1 {first:.0%} did",
+        f"of the runs of three words in the prompts {100 * last:.0f} % differ, in round 1 {100 * first:.0f} % did",
     )
 
 
@@ -105,7 +105,7 @@ def acceptance(seen: Seen) -> Sign | None:
         return None
     return Sign(
         1 - last / usual,
-        f"{last:.0%} of the proposed prompts are accepted, in earlier rounds {usual:.0%} were",
+        f"{100 * last:.0f} % of the proposed prompts are accepted, in earlier rounds {100 * usual:.0f} % were",
     )
 
 
@@ -210,4 +210,4 @@ def _rise(seen: Seen, name: str, what: str) -> Sign | None:
     if both is None:
         return None
     first, last = both
-    return Sign(last - first, f"{last:.0%} {what}, in round 1 {first:.0%} were")
+    return Sign(last - first, f"{100 * last:.0f} % {what}, in round 1 {100 * first:.0f} % were")
