@@ -93,7 +93,7 @@ def diversity(seen: Seen) -> Sign | None:
     first, last = both
     return Sign(
         1 - last / first,
-        f"of the runs of three words in the prompts {100 * last:.0f} % differ, in round 1 {100 * first:.0f} % did",
+        f"of the runs of three words in the prompts {_percent(last)} differ, in round 1 {_percent(first)} did",
     )
 
 
@@ -105,7 +105,7 @@ def acceptance(seen: Seen) -> Sign | None:
         return None
     return Sign(
         1 - last / usual,
-        f"{100 * last:.0f} % of the proposed prompts are accepted, in earlier rounds {100 * usual:.0f} % were",
+        f"{_percent(last)} of the proposed prompts are accepted, in earlier rounds {_percent(usual)} were",
     )
 
 
@@ -205,9 +205,13 @@ def _acceptance(record: Record) -> float | None:
     return creator["acceptance"] if proposals >= LEAST else None
 
 
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
 def _rise(seen: Seen, name: str, what: str) -> Sign | None:
     both = seen.both("solver", name)
     if both is None:
         return None
     first, last = both
-    return Sign(last - first, f"{100 * last:.0f} % {what}, in round 1 {100 * first:.0f} % were")
+    return Sign(last - first, f"{_percent(last)} {what}, in round 1 {_percent(first)} were")
