@@ -93,7 +93,8 @@ def diversity(seen: Seen) -> Sign | None:
     first, last = both
     return Sign(
         1 - last / first,
-        f"of the runs of three words in the prompts {_percent(last)} differ, in round 1 {_percent(first)} did",
+        f"of the runs of three words in the prompts {_percent(last)} differ, in round 1 "
+        f"{_percent(first)} did",
     )
 
 
@@ -105,7 +106,8 @@ def acceptance(seen: Seen) -> Sign | None:
         return None
     return Sign(
         1 - last / usual,
-        f"{_percent(last)} of the proposed prompts are accepted, in earlier rounds {_percent(usual)} were",
+        f"{_percent(last)} of the proposed prompts are accepted, in earlier rounds "
+        f"{_percent(usual)} were",
     )
 
 
