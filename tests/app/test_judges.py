@@ -20,6 +20,7 @@ from eva.runs.metrics import describe
 from eva.solver import solver
 from eva.solver.pairs import win_probabilities
 from eva.types import Example, Group, Prompt, Response, ScoredGroup, Stage
+from eva.views.report import report
 
 
 def section(**keys):
@@ -168,6 +169,9 @@ def test_a_game_of_comparisons(loopback, tmp_path, game):
     assert record["unscored"] == {"unparsed": 3}
     assert {"solver/first_wins", "solver/unjudged/unparsed"} <= logged
     assert [name for name in logged if describe(name) is None] == []
+
+    page = report(path, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "wins of the answer shown first" in page
 
     # what trains are the matrix's own win probabilities, the answer itself counted as half
     assert len(examples) == 4

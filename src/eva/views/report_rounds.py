@@ -46,7 +46,19 @@ def rewards(found: Findings) -> Html:
             zero=True,
         ),
     ]
+    charts += comparisons(found.records)
     return join([note(_OTHER_PROMPTS), element("div", *charts, class_="charts"), _rounds(found)])
+
+
+def comparisons(records: Sequence[Record]) -> list[Html]:
+    """Return the chart of a pairwise reward's position bias; none without comparisons."""
+    shares = [
+        _series("verdicts that change with the order", records, ("solver", "order_changes")),
+        _series("wins of the answer shown first", records, ("solver", "first_wins")),
+    ]
+    if not any(series.points for series in shares):
+        return []
+    return [lines("Comparisons of answers", shares, unit="share", zero=True)]
 
 
 _OTHER_PROMPTS = (
