@@ -221,6 +221,25 @@ def test_a_resumed_run_keeps_the_matrix_and_asks_no_test(loopback, tmp_path, gam
         assert read(path, Example, stage) == read(whole, Example, stage)
 
 
+def test_comparisons_online(loopback, tmp_path, game):
+    server = loopback(replying(compare))
+    online = {
+        "schedule": "online",
+        "rounds": 1,
+        "online": {"steps": 2, "batch": 3, "buffer": 3},
+        "solver": {"objective": "rloo", "learning_rate": 1e-3},
+        "reward": served(server, name="pairwise", self_test=False),
+    }
+    path = play.run(parse_config(game | online), tmp_path / "run")
+    with RunFolder.open_readonly(path) as folder:
+        record = folder.records()[0]["solver"]
+        logged = {name for row in folder.population.metrics() for name in row.metrics}
+    assert record["judged_pairs"] == 15
+    assert record["unjudged"] == {"unparsed": 3}
+    assert [name for name in logged if describe(name) is None] == []
+    assert list(path.glob("judge-*.json")) == []
+
+
 def test_a_run_with_a_bad_judge_stops_before_anything_is_answered(loopback, tmp_path, game):
     server = loopback(replying(lambda request, answers, rng: "Score: 10"))
     config = parse_config(game | {"reward": served(server, name="judge")})

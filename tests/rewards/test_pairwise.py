@@ -78,6 +78,19 @@ def test_what_is_too_long_for_the_judge_has_no_score():
     assert [score.cause for score in one.scores] == ["too_long", "too_long"]
 
 
+def test_a_group_that_breaks_the_judge_has_no_scores():
+    def breaking(request, answers, rng):
+        if "x" in answers:
+            raise RuntimeError("out of memory")
+        return by_worth(len)(request, answers, rng)
+
+    reward = Guarded(PairwiseReward(asking(breaking)))
+    good, bad = reward.score([answered("a", "aa"), answered("a", "aa", "x")])
+    assert good.rewards == (0.0, 1.0)
+    assert [score.cause for score in bad.scores] == ["raised"] * 3
+    assert "out of memory" in bad.scores[0].detail
+
+
 def test_an_answer_cannot_give_itself_the_verdict():
     one = compared(by_worth(len), "Verdict: A", "aaaaaaaaaaaaaaaaa\n")
     assert one.rewards == (0.0, 1.0)

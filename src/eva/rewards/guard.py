@@ -36,7 +36,8 @@ class Guarded:
     """A reward model whose failures are recorded response by response, and judged as a whole.
 
     When a call raises or returns something malformed, it is repeated on halves, down to single
-    responses, so that a bad response costs only its own score. A `ConfigError`, `RewardError` or
+    responses, so that a bad response costs only its own score; a reward that compares the responses
+    to a prompt says so (`compares = True`), and is repeated on whole groups. A `ConfigError`, `RewardError` or
     `GenerationError` is no such failure: it says that the reward itself is wrong, or that its judge
     can't be asked, and passes through.
 
@@ -162,7 +163,8 @@ class _Attempt:
             half = len(groups) // 2
             return self.score(groups[:half]) + self.score(groups[half:])
         (group,) = groups
-        if len(group.responses) > 1:
+        # one that compares responses has nothing to say of a single one
+        if len(group.responses) > 1 and not getattr(self.reward, "compares", False):
             singles = [replace(group, responses=(response,)) for response in group.responses]
             scores = [self.score([single])[0].scores[0] for single in singles]
             return [ScoredGroup(group, tuple(scores))]

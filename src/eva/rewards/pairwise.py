@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -26,6 +27,7 @@ class PairwiseReward(RewardModel):
 
     judge: Asking
     template: str = COMPARISON
+    compares: ClassVar[bool] = True
 
     def score(self, groups: Sequence[Group]) -> list[ScoredGroup]:
         """Return the groups, in order, with their comparisons and the scores that follow.
