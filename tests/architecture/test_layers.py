@@ -42,7 +42,9 @@ MAY = {
 """Beside its own package."""
 
 MAY |= {"app": set(MAY), "__main__": {"verbs"}}
-MAY |= dict.fromkeys(("views", "planning", "probing", "stages", "integrations"), set(MAY) - {"__main__"})
+MAY |= dict.fromkeys(
+    ("views", "planning", "probing", "stages", "integrations"), set(MAY) - {"__main__"}
+)
 MAY |= {"verbs": set(MAY)}
 
 VERBS = {"cli", "quickstart", "stage_verbs"}

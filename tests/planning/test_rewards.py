@@ -25,7 +25,7 @@ def test_local_judges_are_looked_for():
 
 
 def test_a_judge_has_to_be_a_language_model():
-    with pytest.raises(ConfigError, match="reward pairwise: .*encoder"):
+    with pytest.raises(ConfigError, match=r"reward pairwise: .*encoder"):
         models({"name": "pairwise", "model": "packaged:minilm-l6-v2"})
 
 
