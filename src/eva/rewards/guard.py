@@ -36,10 +36,10 @@ class Guarded:
     """A reward model whose failures are recorded response by response, and judged as a whole.
 
     When a call raises or returns something malformed, it is repeated on halves, down to single
-    responses, so that a bad response costs only its own score; a reward that compares the responses
-    to a prompt says so (`compares = True`), and is repeated on whole groups. A `ConfigError`, `RewardError` or
-    `GenerationError` is no such failure: it says that the reward itself is wrong, or that its judge
-    can't be asked, and passes through.
+    responses, so that a bad response costs only its own score. A reward that compares the responses
+    to a prompt says so (`compares = True`) and is repeated on whole groups. A `ConfigError`,
+    `RewardError` or `GenerationError` is no such failure: it says that the reward itself is wrong,
+    or that its judge can't be asked, and passes through.
 
     The reward is judged over its latest calls: as many of them as together hold 20 responses or
     more, so a call of 20 or more is judged by itself and a reward that breaks in the middle of a
