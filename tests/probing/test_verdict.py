@@ -52,7 +52,7 @@ def test_noise_counts_from_half_of_the_headroom(made, noise):
 def test_cut_answers_are_a_caution_first_and_then_a_doubt(made):
     lengths = made().lengths
     some = verdict(made(lengths=replace(lengths, truncated=0.3)))
-    assert (some.help, some.cautions) == ("likely", ("30 % of the answers were cut off",))
+    assert (some.help, some.cautions) == ("likely", ("30 % of the answers were cut off.",))
     assert verdict(made(lengths=replace(lengths, truncated=0.6))).help == "doubtful"
 
 
@@ -78,7 +78,14 @@ def test_what_decides_nothing_is_said_all_the_same(made):
     found = verdict(made(repeats=repeats, unanswered=2, repeatability="same score again"))
     assert found.help == "likely"
     assert found.cautions[:2] == (
-        "22 % of the prompts repeat others: leave them out",
-        "2 prompts are too long for the model",
+        "22 % of the prompts repeat others: leave them out.",
+        "2 prompts are too long for the model.",
     )
     assert "deterministic" in found.cautions[2]
+
+
+def test_further_doubts_are_said_beside_the_first(made, contrast):
+    lengths = replace(made().lengths, truncated=0.6)
+    found = verdict(made(contrast=contrast(64), lengths=lengths))
+    assert found.help == "unlikely"
+    assert [caution.split(" of ")[0] for caution in found.cautions] == ["60 %"]

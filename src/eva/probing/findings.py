@@ -127,7 +127,7 @@ def lengths(scored: Sequence[ScoredGroup]) -> Lengths:
     answers = [answer for group in scored for answer in group.group.responses]
     if not answers:
         return Lengths(0, *[float("nan")] * 6)
-    tokens = np.array([len(answer.token_ids) for answer in answers])
+    tokens = np.array([answer.length for answer in answers])
     return Lengths(
         len(answers),
         float(tokens.mean()),

@@ -57,8 +57,8 @@ def probe(game: Config, *, limit: int, progress: Progress) -> Probe:
     section = game.answers
     params = SamplingParams(section.n, section.temperature, section.top_p, section.max_tokens)
     streams = Streams(game.seed, 0, "probe/answer")
-    reward = reward_model(game.reward, device=game.policy.device)
     journal, engine = MemoryJournal(progress=progress), parts.engine
+    reward = reward_model(game.reward, device=game.policy.device)
     groups = journal.map(
         Stage(0, "probe/answer"),
         asked,
@@ -87,7 +87,7 @@ def probe(game: Config, *, limit: int, progress: Progress) -> Probe:
         streams=Streams(game.seed, 0, "probe/measure"),
     )
     names = " + ".join(part.model_dump()["name"] for part in game.reward.leaves())
-    return Probe(game.policy.model, game.prompts.source, names, params, found, verdict(found))
+    return Probe(game.policy.model, loaded.source, names, params, found, verdict(found))
 
 
 def _need_checks(game: Config, asked: tuple[Prompt, ...]) -> None:

@@ -130,15 +130,16 @@ def _correlation(halves: Floats, rows: Ints) -> Floats:
     A split of which one half ranks nothing, all its values being equal, counts as 0: the halves do
     not agree on anything. NaN where no half of any split ranks anything.
     """
-    # sums in another order differ in the last bits, which are no differences of rank
-    ranks = mid_ranks(halves.round(12)[:, :, rows])
-    ranks -= ranks.mean(axis=-1, keepdims=True)
-    squares = (ranks**2).sum(axis=-1)
-    scale = np.sqrt(squares.prod(axis=1))
-    product = (ranks[:, 0] * ranks[:, 1]).sum(axis=-1)
-    agreement = product / np.where(scale > 0, scale, 1.0)
-    blank = squares.sum(axis=(0, 1)) == 0
-    mean: Floats = np.where(blank, np.nan, agreement.mean(axis=0))
+    agreement, ranked = np.zeros((2, len(rows)))
+    for pair in halves:  # one at a time: all at once would take gigabytes for 10,000 prompts
+        # sums in another order differ in the last bits, which are no differences of rank
+        ranks = mid_ranks(pair.round(12)[:, rows])
+        ranks -= ranks.mean(axis=-1, keepdims=True)
+        squares = (ranks**2).sum(axis=-1)
+        scale = np.sqrt(squares.prod(axis=0))
+        agreement += (ranks[0] * ranks[1]).sum(axis=-1) / np.where(scale > 0, scale, 1.0)
+        ranked += squares.sum(axis=0)
+    mean: Floats = np.where(ranked > 0, agreement / len(halves), np.nan)
     return mean
 
 

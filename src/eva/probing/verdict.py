@@ -2,7 +2,7 @@
 
 Every threshold is a named constant with its reason; docs/probe.md lists them. The first rule of
 `_RULES` that applies gives the verdict, so a doubt about the measurement comes before what was
-measured.
+measured; others that apply are said beside it.
 """
 
 from __future__ import annotations
@@ -59,27 +59,24 @@ class Verdict:
     n: int | None
     """Answers per prompt to take; None where no number of them was found to be enough."""
     cautions: tuple[str, ...]
-    """What else to look at; none of it decides."""
+    """Further doubts, and what else to look at."""
 
 
 def verdict(found: Findings) -> Verdict:
     """Return what the findings mean."""
     best = found.reliability.recommended
     metric, n = (best.metric, best.n) if best else (CANDIDATES[0], None)
-    for help, rule in _RULES:
-        reason = rule(found)
-        if reason:
-            return Verdict(help, f"{_OPENING[help]}: {reason}.", metric, n, _cautions(found))
-    settings = f'creator.informativeness = "{metric}" with answers.n = {n}'
-    gain = found.headroom.gain.estimate
-    return Verdict(
-        "likely",
-        f"{_OPENING['likely']}: {percent(1 - found.contrast.without.estimate)} of the prompts have "
-        f"contrast, and the best of {found.k} answers beats the mean one by {gain:.3g}; take "
-        f"{settings}.",
-        metric,
-        n,
-        _cautions(found),
+    said = [(help, reason) for help, rule in _RULES if (reason := rule(found))]
+    help, reason = said[0] if said else ("likely", _promise(found, metric, n))
+    cautions = [f"{reason}." for _, reason in said[1:]] + [f"{c}." for c in _cautions(found)]
+    return Verdict(help, f"{_OPENING[help]}: {reason}.", metric, n, tuple(cautions))
+
+
+def _promise(found: Findings, metric: str, n: int | None) -> str:
+    return (
+        f"{percent(1 - found.contrast.without.estimate)} of the prompts have contrast, and the "
+        f"best of {found.k} answers beats the mean one by {found.headroom.gain.estimate:.3g}; take "
+        f'creator.informativeness = "{metric}" with answers.n = {n}'
     )
 
 
@@ -118,7 +115,7 @@ def _no_signal(found: Findings) -> str:
 
 
 def _little_signal(found: Findings) -> str:
-    if 1 - found.contrast.without.estimate >= DRAWN:
+    if 1 - found.contrast.without.estimate >= DRAWN or _no_signal(found):
         return ""
     return f"{_without(found)}; {_remedy(found)}, or ask for more answers"
 
