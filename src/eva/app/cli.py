@@ -97,7 +97,7 @@ def probe(
     reward: Annotated[
         str,
         typer.Argument(
-            help="FILE.toml with a reward table, python:FILE.py:FUNCTION, classifier:MODEL, or rules."
+            help="FILE.toml with a reward table, python:FILE.py:NAME, classifier:MODEL, or rules."
         ),
     ] = "",
     config: Annotated[
