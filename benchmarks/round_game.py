@@ -220,7 +220,8 @@ def eva_round(
         # the first round is taken as played: it had these prompts, and left the first policy
         human = game.human[: setup.prompts]
         journal.checkpoints(Stage(1, "solver/train")).commit(0, parts.engine.save, final=True)
-        journal.once(Stage(1, "record"), lambda: {"prompts": [prompt.id for prompt in human]})
+        first = {"prompts": [prompt.id for prompt in human], "counts": {"prompts": len(human)}}
+        journal.once(Stage(1, "record"), lambda: first | {"creator": {}, "solver": {}})
         clock.seconds.clear()
         with clock.at("round"), profiler or nullcontext():
             *_, record = offline.rounds(game, journal, until=ROUND)

@@ -11,6 +11,11 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
 import torch
+from hypothesis import settings
+
+# how long an example takes says how busy the machine is
+settings.register_profile("eva", deadline=None)
+settings.load_profile("eva")
 
 # with both cores busy a second thread spins more than it helps, and sums stay the same
 torch.set_num_threads(1)
