@@ -5,6 +5,7 @@
     python benchmarks/ladder.py --model-seed 1 --out runs/ladder-1 --work runs/ladder-1/work
                                                        the same with another model to begin with
     python benchmarks/ladder.py --summary              the tables and plot of what was played
+    python benchmarks/ladder.py --over FOLDER ...      a table over several models' folders
 
 A small Llama is trained on a few text tasks, mostly on their easy levels, until it can do most of
 those and little of the next. Then RLOO goes on from easy human prompts, and only evolving finds
@@ -28,7 +29,16 @@ from pathlib import Path
 
 from ladder_arms import ABLATIONS, ARMS, MAIN, WIDE, Bed, Row, play
 from ladder_plot import plot
-from ladder_table import Run, budget, runs, seeds_of, shared, success_table, training_table
+from ladder_table import (
+    Run,
+    budget,
+    models_table,
+    runs,
+    seeds_of,
+    shared,
+    success_table,
+    training_table,
+)
 from ladder_task import heldout
 
 RESULTS = Path(__file__).parent / "results" / "ladder"
@@ -46,6 +56,10 @@ WITHHELD = 20
 def main(arguments: list[str] | None = None) -> None:
     """Play what is missing, then write the tables."""
     options = parser().parse_args(arguments)
+    if options.over:
+        models = {folder.name: runs(read(folder / "runs.jsonl")) for folder in options.over}
+        print(models_table(models, to=FIRST))
+        return
     bed = bed_of(options)
     options.out.mkdir(parents=True, exist_ok=True)
     refuse_other_bed(options.out / "bed.json", bed)
@@ -67,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--work", type=Path, default=Path("runs/ladder"), help="where the model lies")
     made.add_argument("--workers", type=int, default=2, help="processes of one thread each")
     made.add_argument("--quick", action="store_true", help="a tiny model and few steps: for tests")
+    made.add_argument("--over", nargs="+", type=Path, help="results to compare, a folder a model")
     made.add_argument("--summary", action="store_true", help="play nothing")
     return made
 

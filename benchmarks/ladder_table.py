@@ -148,6 +148,34 @@ def training_table(found: Mapping[tuple[str, int], Run], arms: Sequence[str]) ->
     return markdown(rows)
 
 
+def models_table(models: Mapping[str, Mapping[tuple[str, int], Run]], *, to: str) -> str:
+    """Return the differences of an arm to the others by model, means over seeds, and over models.
+
+    Each model's arms are compared at the tokens that all its runs have generated; the interval is
+    Student's t over models.
+    """
+    arms = [arm for arm in _common(models.values()) if arm != to]
+    found = {
+        name: {
+            arm: -differences(runs, arm, to=to, tokens=budget(runs, [to, *arms])).mean()
+            for arm in arms
+        }
+        for name, runs in models.items()
+    }
+    head = ["model", *(f"{to} less {arm}" for arm in arms)]
+    rows = [[name, *(f"{values[arm]:+.3f}" for arm in arms)] for name, values in found.items()]
+    over = [mean_interval(np.array([values[arm] for values in found.values()])) for arm in arms]
+    rows.append(["mean", *(f"{one.estimate:+.3f}" for one in over)])
+    rows.append(["95 % interval", *(f"{one.low:+.3f} to {one.high:+.3f}" for one in over)])
+    return markdown([head, *rows])
+
+
+def _common(models: Iterable[Mapping[tuple[str, int], Run]]) -> list[str]:
+    """Return the arms that all models have, in the order of the first one's rows."""
+    played = [dict.fromkeys(arm for arm, _ in runs) for runs in models]
+    return [arm for arm in played[0] if all(arm in others for others in played)]
+
+
 def markdown(rows: Sequence[Sequence[str]]) -> str:
     """Return a table, its first row the head."""
     head, *body = ["| " + " | ".join(row) + " |" for row in rows]

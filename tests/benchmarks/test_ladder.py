@@ -186,6 +186,26 @@ def test_tables_hold_seeds_that_every_arm_has(table):
     assert set(table.shared(table.runs(made), ["eva", "static"])) == {("eva", 2), ("static", 2)}
 
 
+def test_models_are_compared_by_their_means_over_seeds(table):
+    def model(*ends):
+        made = [
+            row for seed in (1, 2) for row in rows("eva", seed, success=((0.5, 0.0), (1.0, 0.0)))
+        ]
+        for seed, end in enumerate(ends, 1):
+            made += rows("static", seed, success=((0.5, 0.0), (end, 0.0)))
+        return table.runs(made)
+
+    models = {"a": model(0.6, 0.8), "b": model(0.8, 0.8)}
+    # over two levels: .2 and .1 in model a, .1 and .1 in b; t of .975 with one degree is 12.706
+    half = 12.706 * 0.025
+    assert table.models_table(models, to="eva").splitlines()[2:] == [
+        "| a | +0.150 |",
+        "| b | +0.100 |",
+        "| mean | +0.125 |",
+        f"| 95 % interval | {0.125 - half:+.3f} to {0.125 + half:+.3f} |",
+    ]
+
+
 def test_training_is_summed_up_over_a_run(table):
     first, *rest = rows("eva", 1)
     later = {**rest[0], "step": 20, "tokens": 300, "trained": [0, 8], "evolved": 8}
