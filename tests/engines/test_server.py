@@ -185,6 +185,20 @@ def test_a_reply_that_trickles_is_too_slow(client, monkeypatch):
     generator._client.close()
 
 
+def test_a_reply_without_end_is_given_up(loopback, client, monkeypatch):
+    monkeypatch.setattr("eva.engines.server.LARGEST", 100)
+    endless = answer({"messages": [{"content": "x"}]})
+    endless["choices"][0]["message"]["content"] = "on and " * 100
+    server = loopback(lambda body: endless)
+    with pytest.raises(GenerationError, match=r"3 too_large\); last: a reply of more than 100 by"):
+        sampled(client(server, retries=2), PROMPTS[:1])
+
+
+def test_redirects_are_not_followed(client):
+    # the key would go along
+    assert not client("http://localhost/v1", key="secret-key")._client.follow_redirects
+
+
 def test_a_server_that_asks_for_patience_gets_it(loopback, client):
     server = loopback(answer, lambda body, before: None if before else "429 slow down after 7.5")
     generator = client(server)

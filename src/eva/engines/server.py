@@ -40,6 +40,9 @@ LONGEST_WAIT = 60.0
 LONGEST_ASKED = 600.0
 """Most seconds that a server's `Retry-After` is waited for."""
 
+LARGEST = 64 * 2**20
+"""Bytes of a reply above which it is given up: one without end would fill the memory."""
+
 Pause: TypeAlias = Callable[[threading.Event, float], object]
 """Waits some seconds, or until the event is set."""
 
@@ -155,6 +158,9 @@ class ServerGenerator(Generator):
             with self._client.stream("POST", self._url, json=body) as response:
                 for chunk in response.iter_bytes():
                     content += chunk
+                    if len(content) > LARGEST:
+                        said = f"a reply of more than {LARGEST:,} bytes"
+                        raise FaultError("too_large", said, billed=True)
                     if time.monotonic() > deadline:  # the client's own limit is between two chunks
                         raise httpx2.ReadTimeout("too slow")
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
