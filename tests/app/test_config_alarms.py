@@ -22,8 +22,9 @@ def test_every_sign_has_an_alarm_which_warns():
     assert {limit.action for limit in limits.values()} == {"warn"}
 
 
-def test_an_action_alone_leaves_the_limit():
-    game = parse_config(GAME | {"alarms": {"length": {"action": "stop"}}})
+@pytest.mark.parametrize("given", ["stop", {"action": "stop"}])
+def test_an_action_alone_leaves_the_limit(given):
+    game = parse_config(GAME | {"alarms": {"length": given}})
     assert game.alarms.limits()["length"] == Alarms().limits()["length"].__class__(1.5, "stop")
     assert game.alarms.repetition == Alarms().repetition
 
@@ -33,6 +34,7 @@ def test_an_action_alone_leaves_the_limit():
     [
         ({"lenght": {}}, "alarms: unknown key 'lenght': did you mean 'length'"),
         ({"length": {"action": "panic"}}, "alarms.length.action"),
+        ({"length": "panic"}, "alarms.length.action"),
         ({"length": {"limit": 1.0}}, "alarms.length.limit"),
         ({"diversity": {"limit": 1.5}}, "alarms.diversity.limit"),
     ],

@@ -9,7 +9,7 @@ from eva.app.load import parse_config
 from eva.errors import ConfigError, RunError
 from eva.runs.folder import RunFolder
 from eva.types import Example, Stage
-from eva.views.export import export
+from eva.views.export import _policy, export
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = Example("p", (5, 6, 7), ((8, 9, 10), (11, 12)))
@@ -64,6 +64,16 @@ def test_a_model_loads_with_transformers_and_answers_alike(tiny_folder, tmp_path
     export(tmp_path / "run", "model", tmp_path / "first", round=0)
     for ours, theirs in zip(before[0], logprobs_of(tmp_path / "first"), strict=True):
         assert list(ours) == pytest.approx(theirs, abs=1e-5)
+
+
+def test_the_model_is_the_last_that_was_not_taken_back(play, alarmed):
+    run = play(rounds=3, watch=alarmed(3, does="rolls_back"))
+    with RunFolder.open_readonly(run) as folder:
+        assert _policy(folder, None) == run / "rounds/002/policy"
+        assert _policy(folder, 3) == run / "rounds/003/policy"
+    first = play(rounds=1, watch=alarmed(1, does="rolls_back"))
+    with RunFolder.open_readonly(first) as folder:
+        assert _policy(folder, None) is None
 
 
 def test_nothing_is_overwritten(finished, tmp_path):

@@ -39,6 +39,14 @@ def test_any_run_can_be_shown(run, request):
     assert "scripted on people.jsonl" in printed(request.getfixturevalue(run))
 
 
+def test_a_policy_that_was_taken_back_is_not_the_runs(play, alarmed):
+    run = play(rounds=2, watch=alarmed(2, does="rolls_back"))
+    said = printed(run)
+    assert "alarm: round 2, scripted: it is bad; the policy of the round was taken back" in said
+    assert "rounds/001/policy" in said
+    assert "rounds/002/policy" not in said
+
+
 def test_one_round_in_full_says_what_its_figures_mean(finished):
     said = printed(finished, round=2)
     assert "creator/info_mean" in said

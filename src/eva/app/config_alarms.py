@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from eva.alarms import Action, Limit
 from eva.app.config_parts import Section, Share
@@ -20,6 +20,12 @@ class Alarm(Section):
     limit: float
     action: Action = "warn"
     """`stop` ends the run after the round; `rollback` takes back the policy of the round."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _action_alone(cls, given: object) -> object:
+        """An action by itself leaves the limit: `length = "stop"`."""
+        return {"action": given} if isinstance(given, str) else given
 
 
 class Length(Alarm):

@@ -156,7 +156,9 @@ _STYLES = {"gain": "green", "loss": "red"}
 
 
 def _places(found: Findings) -> list[Text]:
-    policies = sorted(found.path.glob("rounds/*/policy"))
+    taken_back = {f"{alarm['round']:03d}" for alarm in found.alarms if alarm["rolls_back"]}
+    kept = sorted(found.path.glob("rounds/*/policy"))
+    policies = [path for path in kept if path.parent.name not in taken_back]
     places = {"run": found.path, "policy": policies[-1] if policies else None}
     report = found.path / "report.html"
     places["report"] = report if report.exists() else None

@@ -210,7 +210,7 @@ def alarm(raised: Mapping[str, Json]) -> str:
     if raised["rolls_back"]:
         done = "; the policy of the round was taken back"
     elif raised["stops"]:
-        done = "; the run was stopped"
+        done = "; a reason to stop"
     return f"round {raised['round']}, {raised['alarm']}: {raised['says']}{done}"
 
 
