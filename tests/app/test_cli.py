@@ -65,6 +65,17 @@ def test_errors_have_exit_codes_and_keep_their_words(error, code, capsys):
     assert str(error) in capsys.readouterr().err
 
 
+def test_ctrl_c_in_a_command_says_how_to_go_on(monkeypatch, capsys):
+    def interrupted(kind=""):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("eva.views.parts.show", interrupted)
+    assert cli.guarded(lambda: cli.app(["list"])) == 130
+    assert "eva resume RUN" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        cli.guarded(lambda: cli.app(["no-such-command"]))
+
+
 def test_bugs_keep_their_traceback():
     def verb():
         raise ZeroDivisionError

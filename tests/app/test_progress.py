@@ -40,6 +40,12 @@ def test_text_is_one_readable_line():
     assert "reward 0.250" in line
 
 
+def test_text_is_one_line_however_narrow_the_console():
+    console = Console(file=io.StringIO(), width=40)
+    play(Lines(as_text(console)))
+    assert console.file.getvalue().count("\n") == 1
+
+
 def test_a_live_bar_shows_where_it_is():
     console = Console(file=io.StringIO(), width=160, force_terminal=True)
     play(Live(console))

@@ -3,6 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
+import eva
 from eva.app import quickstart, templates
 from eva.app.load import load_config
 
@@ -44,6 +45,17 @@ def test_the_summary_says_what_changed_and_what_did_not(capsys):
     assert "reward_title" not in shown
     assert "+0.050 to +0.450" in shown
     assert "gain" in shown
+
+
+def test_luck_is_spoken_of_where_something_was_measured(tmp_path, monkeypatch):
+    run = eva.run(load_config(templates.folder() / "smoke.toml", ["rounds=1"]), tmp_path / "run")
+    console = Console(file=io.StringIO(), width=160)
+    quickstart.print_outcome(console, run)
+    assert "may be luck" in console.file.getvalue()
+    monkeypatch.setattr(quickstart, "comparisons", lambda folder: {})
+    console = Console(file=io.StringIO(), width=160)
+    quickstart.print_outcome(console, run)
+    assert console.file.getvalue().startswith("  run  ")
 
 
 def test_quiet_prints_nothing(tmp_path, monkeypatch, capsys):

@@ -58,6 +58,15 @@ def test_a_template_is_written_with_its_data(tmp_path):
     assert (path.parent / source).exists()
 
 
+@pytest.mark.parametrize("template", ["quickstart", "own_data", "paper"])
+def test_the_commands_in_a_template_are_for_the_file_written(tmp_path, template):
+    path = templates.write(tmp_path / "game.toml", template)
+    said = path.read_text()
+    assert f"#   eva check {path}" in said
+    assert f"#   eva run {path}" in said
+    assert f"{template}.toml" not in said
+
+
 def test_a_name_without_ending_gets_one(tmp_path):
     assert templates.write(tmp_path / "game", "paper") == tmp_path / "game.toml"
 

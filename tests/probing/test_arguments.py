@@ -61,6 +61,7 @@ def test_options_change_a_config_and_nothing_else_does(tmp_path):
     [
         ((MODEL, "", ""), {}, "PROMPTS and REWARD missing"),
         ((MODEL, PROMPTS, "ruls"), {}, "reward: unknown name 'ruls': did you mean 'rules'"),
+        ((MODEL, PROMPTS, "my.py:reward"), {}, "a function is named by python:my.py:reward"),
         ((MODEL, PROMPTS, "none.toml"), {}, "reward none.toml: cannot be read"),
         ((MODEL, PROMPTS, "rules"), {"temperature": 0.0}, "answers.temperature"),
     ],

@@ -133,6 +133,14 @@ def test_operators_are_shown_with_what_refused_them(finished):
     assert row.rstrip().endswith(f"{line.refused['evolver']} evolver")
 
 
+def test_operators_fit_a_narrow_terminal(finished):
+    console = Console(file=io.StringIO(), width=80)
+    show(finished, operators=True, console=console)
+    said = console.file.getvalue()
+    assert "…" not in said
+    assert "evolver" in said
+
+
 def test_no_operator_is_said(static):
     assert printed(static, operators=True) == "No operator was tried.\n"
 

@@ -245,7 +245,10 @@ def guarded(verb: Callable[[], None]) -> int:
     except EvaError as error:
         errors.print(f"[bold red]{type(error).__name__}:[/] {_plain(error)}")
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as left:
+        # typer makes an exit of Ctrl-C
+        if isinstance(left, SystemExit) and left.code != 130:
+            raise
         errors.print("interrupted; `eva resume RUN` goes on from the last commit")
         return 130
     return 0

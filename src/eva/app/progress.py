@@ -164,6 +164,7 @@ def as_text(console: Console) -> Callable[[Event], None]:
             f"{title(stage):<28} {done:>16} {seconds:8.1f} s  {speed(figures, seconds)}".rstrip(),
             highlight=False,
             markup=False,
+            soft_wrap=True,
         )
 
     return write

@@ -61,12 +61,13 @@ def peak_memory() -> float:
 def print_outcome(console: Console, run: Path) -> None:
     """Print what a run changed, where it lies, and what to do with it."""
     with RunFolder.open_readonly(run) as folder:
-        print_comparisons(console, comparisons(folder))
+        measured = comparisons(folder)
+        print_comparisons(console, measured)
         for raised in alarms(folder):
             console.print(f"[yellow]alarm[/] {escape(wording.alarm(raised))}", highlight=False)
+    luck = "A difference whose interval holds 0 may be luck.\n\n" if measured else ""
     console.print(
-        "A difference whose interval holds 0 may be luck.\n\n"
-        f"  run             {run}\n"
+        f"{luck}  run             {run}\n"
         f"  eva show        {run}\n"
         f"  eva report      {run}\n"
         f"  eva export      {run} model my-model",

@@ -28,7 +28,8 @@ def names() -> dict[str, str]:
 def write(path: Path, template: str) -> Path:
     """Write a template, and the data files that belong to it, and return where.
 
-    A data file of template `name` begins with `name_`; the config names it relative to itself.
+    A data file of template `name` begins with `name_`; the config names it relative to itself. The
+    commands in the config's first lines name the new file.
 
     Raises:
         ConfigError: there is no such template, the file is there already, or cannot be written.
@@ -47,6 +48,10 @@ def write(path: Path, template: str) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         for source, copy in copies.items():
             shutil.copyfile(source, copy)
+        said = target.read_text(encoding="utf-8")
+        for name in (f"configs/{template}.toml", f"{template}.toml"):
+            said = said.replace(f" {name} ", f" {target} ").replace(f" {name}\n", f" {target}\n")
+        target.write_text(said, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{target}: cannot be written: {error}") from error
     return target

@@ -93,6 +93,8 @@ def _reward(name: str) -> Any:
     keys = {"python": "function", "classifier": "model", "relevance": "model"}
     if colon and kind in keys:
         return {"name": kind, keys[kind]: what}
+    if ".py:" in name:
+        raise ConfigError(f"reward {name!r}: a function is named by python:{name}")
     return {"name": name}
 
 

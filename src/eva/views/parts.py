@@ -27,7 +27,7 @@ class Part(NamedTuple):
     name: str
     about: str
     settings: str = ""
-    """Its settings with their defaults."""
+    """Its settings with their defaults; `...` for those that must be given."""
     aliases: str = ""
     """What else is to be said, such as other names."""
 
@@ -300,7 +300,9 @@ def _settings(section: type[BaseModel], name: str) -> str:
     docs = {key: field.description or "" for key, field in fields.items()}
     if any(f"`{other}`" in doc for other in names for doc in docs.values()):
         fields = {key: field for key, field in fields.items() if f"`{name}`" in docs[key]}
-    return _listed({key: field.default for key, field in fields.items() if not field.is_required()})
+    required = [f"{key} = ..." for key, field in fields.items() if field.is_required()]
+    optional = {key: field.default for key, field in fields.items() if not field.is_required()}
+    return ", ".join(filter(None, [*required, _listed(optional)]))
 
 
 def _listed(settings: Mapping[str, Json]) -> str:
