@@ -55,7 +55,7 @@ def test_luck_is_spoken_of_where_something_was_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(quickstart, "comparisons", lambda folder: {})
     console = Console(file=io.StringIO(), width=160)
     quickstart.print_outcome(console, run)
-    assert console.file.getvalue().startswith("  run  ")
+    assert console.file.getvalue().startswith("\n  run  ")
 
 
 def test_quiet_prints_nothing(tmp_path, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """A policy whose answers come from servers of its own: real processes, real weights."""
 
+import json
 import os
 import sys
 
@@ -23,6 +24,7 @@ import hashlib, json, pathlib, sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 weights = pathlib.Path(sys.argv[1], "model.safetensors").read_bytes()
+print("settings", pathlib.Path(sys.argv[1], "generation_config.json").read_text(), flush=True)
 digest = hashlib.sha256(weights).hexdigest()[:8]
 
 class Handler(BaseHTTPRequestHandler):
@@ -110,6 +112,22 @@ def test_answers_come_with_tokens_and_are_trained_on_as_if_sampled_here(served):
     (cut,) = sample(engine, "a long one")[0]
     assert cut.truncated
     assert cut.token_ids[-1] not in engine.policy.end_ids
+
+
+def test_a_server_samples_with_no_settings_but_those_it_is_asked_with(served, tmp_path):
+    engine = served()
+    config = engine.policy.model.generation_config
+    config.update(top_k=7, repetition_penalty=1.3, do_sample=True)
+    sample(engine, "x")
+    (line,) = [
+        line
+        for line in (tmp_path / "served/log.txt").read_text().splitlines()
+        if line.startswith("settings ")
+    ]
+    assert json.loads(line.removeprefix("settings ")) == {
+        "eos_token_id": config.eos_token_id,
+        "do_sample": True,
+    }
 
 
 @pytest.mark.parametrize("lora", [None, LoraSettings(rank=2, seed=1)], ids=["full", "lora"])

@@ -64,10 +64,11 @@ def print_outcome(console: Console, run: Path) -> None:
         measured = comparisons(folder)
         print_comparisons(console, measured)
         for raised in alarms(folder):
-            console.print(f"[yellow]alarm[/] {escape(wording.alarm(raised))}", highlight=False)
-    luck = "A difference whose interval holds 0 may be luck.\n\n" if measured else ""
+            said = f"[yellow]alarm[/] {escape(wording.alarm(raised))}"
+            console.print(said, highlight=False, soft_wrap=True)
+    luck = "A difference whose interval holds 0 may be luck.\n" if measured else ""
     console.print(
-        f"{luck}  run             {run}\n"
+        f"{luck}\n  run             {run}\n"
         f"  eva show        {run}\n"
         f"  eva report      {run}\n"
         f"  eva export      {run} model my-model",

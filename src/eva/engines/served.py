@@ -10,6 +10,7 @@ nearly always, not surely, those that were sampled. Their log-probs are not know
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import socket
@@ -170,6 +171,7 @@ class _Server:
         shutil.rmtree(weights, ignore_errors=True)
         weights.mkdir(parents=True)
         export(weights)
+        _sample_as_asked(weights / "generation_config.json")
         port = _free_port()
         command = [
             word.replace("{model}", str(weights)).replace("{port}", str(port))
@@ -207,6 +209,17 @@ class _Server:
         code, words = self._process.returncode, self.words()
         self.end()
         raise GenerationError(f"policy.serve: the server ended with exit code {code}{words}")
+
+
+def _sample_as_asked(path: Path) -> None:
+    """Leave only token ids in a generation config, and let it sample.
+
+    Servers take from it what a request does not say: `top_k` and penalties, which the local engine
+    does not know; and `transformers serve` samples only where it says so.
+    """
+    said = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    kept = {key: value for key, value in said.items() if key.endswith("_token_id")}
+    path.write_text(json.dumps(kept | {"do_sample": True}), encoding="utf-8")
 
 
 def _started(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
