@@ -2,7 +2,7 @@ import pytest
 
 from eva.app.load import parse_config
 from eva.errors import ConfigError
-from eva.planning.rewards import reward_models
+from eva.planning.rewards import columns_missed, reward_models
 
 
 def models(reward):
@@ -34,3 +34,36 @@ def test_an_encoder_has_to_be_one():
     assert [(role, name) for role, name, _ in found] == [
         ("reward relevance", "packaged:minilm-l6-v2")
     ]
+
+
+@pytest.mark.parametrize(
+    ("reward", "keep", "evolver", "said"),
+    [
+        ({"name": "math"}, [], {"name": "none"}, ["prompts.keep"]),
+        ({"name": "math"}, ["answer"], {"name": "none"}, []),
+        ({"name": "math"}, ["answer"], {"name": "evol_quality"}, ["keep_columns"]),
+        (
+            {"name": "math"},
+            ["answer"],
+            {"name": "evol_quality", "keep_columns": ["answer"]},
+            [],
+        ),
+        ({"name": "pattern", "pattern": "a"}, [], {"name": "evol_quality"}, []),
+        ({"name": "json_schema", "column": "s"}, [], {"name": "evol_quality"}, ["prompts.keep"]),
+    ],
+)
+def test_columns_that_verifiers_would_miss_are_said(reward, keep, evolver, said):
+    game = {
+        "policy": {"model": "random:tiny"},
+        "prompts": {"source": "p.jsonl", "keep": keep},
+        "reward": {
+            "name": "combined",
+            "weights": [1, 1],
+            "parts": [reward, {"name": "length", "limit": 9}],
+        },
+        "creator": {"evolver": evolver, "source": "human"},
+        "solver": {"objective": "dpo"},
+    }
+    notes = list(columns_missed(parse_config(game)))
+    assert len(notes) == len(said)
+    assert all(part in note for part, note in zip(said, notes, strict=True))

@@ -261,6 +261,8 @@ def _plain(error: Exception) -> str:
 def main() -> None:
     """Entry point of the `eva` command."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # bars of libraries would run through eva's own
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     from eva.app import stage_verbs
 
     stage_verbs.register(stages)

@@ -38,7 +38,7 @@ from eva.planning.counting import (
 )
 from eva.planning.lookup import Model, Source, look_at, look_for, unreachable
 from eva.planning.plan_view import show
-from eva.planning.rewards import reward_models
+from eva.planning.rewards import columns_missed, reward_models
 from eva.planning.servers import ServerCount, count_servers
 from eva.protocols import Generator
 from eva.rng import Streams
@@ -313,6 +313,7 @@ def _remarks(
 ) -> Iterator[str]:
     """Yield what is possible and may not be meant."""
     creator = game.creator
+    yield from columns_missed(game)
     for source in sources:
         if source.state == "not reachable" and source.role != "prompts":
             yield f"{source.role}: {source.name} is not reachable, so it could not be looked at"
