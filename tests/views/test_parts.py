@@ -78,6 +78,9 @@ def test_aliases_and_settings_are_there():
         "rank": "beta = 1.0", "topic_blended": "c = 0.25",
     }  # fmt: skip
     assert {p.name: p.settings for p in parts.objectives()}["simpo"] == "beta = 10.0, gamma = 5.0"
+    evolvers = {part.name: part.about for part in parts.evolvers()}
+    assert evolvers["evol_quality"].endswith("useful, relevant, deepen, creative, detail.")
+    assert len(set(evolvers.values())) == len(evolvers)
     rewards = {part.name: part.settings for part in parts.rewards()}
     assert rewards["python"] == "function = ..., seconds = 10.0"
 

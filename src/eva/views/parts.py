@@ -85,7 +85,17 @@ def samplers() -> list[Part]:
 
 def evolvers() -> list[Part]:
     """Return the ways to evolve prompts."""
-    return list(_sections(config_parts.Evolver))
+    from eva.creator.operators import operator_set
+
+    asking = get_args(config_parts.InstructEvolver.model_fields["name"].annotation)
+    asked = {
+        name: f"A language model rewrites: {', '.join(op.name for op in operator_set(name))}."
+        for name in asking
+    }
+    return [
+        part._replace(about=asked.get(part.name, part.about))
+        for part in _sections(config_parts.Evolver)
+    ]
 
 
 def operators() -> list[Part]:
