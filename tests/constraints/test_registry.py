@@ -18,8 +18,9 @@ from eva.constraints import (
     partition,
     register,
 )
+from eva.constraints.dressing import dress
 from eva.errors import ConfigError, DataError
-from eva.types import Check
+from eva.types import Check, Prompt
 
 
 def test_kinds_go_by_their_own_names_and_clash_with_known_ones():
@@ -130,3 +131,22 @@ def test_parse_takes_what_a_data_set_says():
 def test_parse_names_the_fault(row, message):
     with pytest.raises(DataError, match=message):
         parse(row)
+
+
+LONG = 10**6
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[" + "a" * LONG, "<<" + "a" * LONG, "*" + "a" * LONG, "x" + " " * LONG + "y"),
+        *("```json" + " " * LONG + "x", "[" * LONG, "P.S." + " " * LONG, "* " * (LONG // 2)),
+    ],
+    ids=lambda text: text[:6],
+)
+def test_no_answer_takes_time_that_grows_with_its_square(text):
+    # with 10^12 steps the suite's own limit would end it
+    prompt = Prompt.of("Tell me about rain.")
+    for name in KINDS:
+        dressed = dress(prompt, np.random.default_rng(0), kinds=(name,))
+        assert [meets(text, check) for check in dressed.checks] != []

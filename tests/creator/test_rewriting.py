@@ -263,3 +263,9 @@ def test_every_echo_of_every_template_is_refused(data):
 def test_words_of_prompts_shown_are_no_echo():
     shown = "Make one of two dozen eggs. The new prompt is at the door."
     assert fault(f"{shown} Why?", PARENT.text, MIX, others=[shown]) is None
+
+
+def test_reading_a_reply_takes_no_time_that_grows_with_its_square():
+    # with 10^12 steps the suite's own limit would end it
+    for text in ("Here is the prompt" + " " * 10**6 + "x", "*" * 10**6 + "x", "#" * 10**6):
+        assert unwrap(text)

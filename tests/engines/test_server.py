@@ -342,6 +342,17 @@ def test_the_key_is_in_no_file_message_or_log(loopback, client, tmp_path, caplog
         assert KEY.encode() not in file.read_bytes()
 
 
+def test_a_key_that_comes_back_escaped_is_in_no_message(client):
+    generator = client("http://localhost/v1", key="a/b-secret")
+    # JSON may write the slash as \\/, so that the bytes of the reply do not hold the key
+    escaped = b'{"error": {"message": "no such key: a\\/b-secret"}}'
+    transport = httpx2.MockTransport(lambda request: httpx2.Response(401, content=escaped))
+    generator._client.close()
+    generator._client = httpx2.Client(transport=transport)
+    with pytest.raises(GenerationError, match=r"no such key: \[key\]"):
+        sampled(generator, PROMPTS[:1])
+
+
 @settings(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -32,7 +32,7 @@ def _postscript(text: str, args: Args) -> bool:
 
 def _is_json(text: str, args: Args) -> bool:
     # Chat models fence code; the fence is not part of the answer.
-    bare = re.sub(r"\A```(?:json)?\s*|\s*```\Z", "", text.strip(), flags=re.IGNORECASE)
+    bare = re.sub(r"\A```(?:json)?", "", text.strip(), flags=re.IGNORECASE).removesuffix("```")
     try:
         value = json.loads(bare)
     except (ValueError, RecursionError):

@@ -147,7 +147,8 @@ _LABEL = re.compile(
     (?:(?:the|a|an|my|your)\s+)?
     (?:(?:new|rewritten|evolved|revised|reworded|modified|updated|slightly|harder|final)\s+){0,3}
     (?:prompt|instruction|question|request|version|rewrite|output)
-    \s*\**\s*:\s*\**\s*""",
+    # possessive: else the time would grow with the square of blanks that no colon follows
+    \s*+\**+\s*+:\s*+\**+\s*+""",
     re.IGNORECASE | re.VERBOSE,
 )
 _FENCE = re.compile(r"\A(```|~~~)[\w-]*\n(.*?)\n?\1\Z", re.DOTALL)

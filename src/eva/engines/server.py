@@ -193,7 +193,8 @@ class ServerGenerator(Generator):
             kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(faults.items()))
             what = f"gave no reply to request {key[:12]} in {tries} tries ({kinds}); last: {fault}"
             hint = "See that the server runs, or raise retries and seconds; what came is kept"
-        return f"{self._url}: {self.endpoint.model!r} {what}. {hint}"
+        # once more: a key that came escaped was none until its message was read
+        return self._scrubbed(f"{self._url}: {self.endpoint.model!r} {what}. {hint}")
 
 
 def _wait_for(futures: Sequence[Future[Reply]], stop: threading.Event) -> None:
