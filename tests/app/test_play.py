@@ -15,8 +15,9 @@ import pytest
 
 import eva
 from eva.app import play
+from eva.app.build import Parts
 from eva.app.load import load_config
-from eva.errors import ConfigError, DataError, RunError
+from eva.errors import ConfigError, DataError, GenerationError, RunError
 from eva.runs.folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +64,24 @@ def test_a_run_leaves_what_the_docs_promise(unbroken):
     ):
         assert (unbroken / name).exists(), name
     assert json.loads((unbroken / "run.json").read_text())["status"] == "finished"
+
+
+def test_a_policys_server_ends_with_the_run_however_that_ends(tmp_path, monkeypatch):
+    ended = []
+
+    class Served:
+        def close(self):
+            ended.append(self)
+
+    def broken(parts):
+        raise GenerationError("no")
+
+    monkeypatch.setattr("eva.app.build.served_engine", lambda *parts: Served())
+    monkeypatch.setattr(Parts, "game", broken)
+    serve = "policy.serve={command=['x','{model}','{port}']}"
+    with pytest.raises(GenerationError):
+        play.run(load_config(SMOKE, [serve]), tmp_path / "run")
+    assert len(ended) == 1
 
 
 def test_the_creator_and_both_rewards_took_part(unbroken):

@@ -68,7 +68,7 @@ def test_settings_reach_the_engine():
 
 
 def test_a_generator_answers():
-    generator = local_generator(config(), "random:tiny")
+    generator = local_generator("random:tiny", device="cpu", cached_tokens=4096)
     (group,) = generator.sample(
         [Prompt.of("Hello.")], SamplingParams(2, 1.0, 1.0, 4), Streams(0, 0, "test")
     )
@@ -85,5 +85,5 @@ def test_trust_in_the_policys_code_is_not_trust_in_a_rewriters(monkeypatch):
     monkeypatch.setattr("eva.app.policy.load_policy", load)
     config_ = config(trust_remote_code=True)
     local_engine(config_)
-    local_generator(config_, "random:tiny")
+    local_generator("random:tiny", device="cpu", cached_tokens=4096)
     assert seen == [True, False]

@@ -147,15 +147,20 @@ def test_every_policy_answers_with_its_own_weights(served, tmp_path, lora):
     assert sorted(p.name for p in (tmp_path / "served").iterdir()) == ["log.txt"]
 
 
-def test_log_probs_free_the_server_and_saving_or_loading_the_same_does_not(served, tmp_path):
+def test_all_but_answering_frees_the_server_and_loading_the_same_weights_does_not(served, tmp_path):
     engine = served()
-    sample(engine, "x")
     engine.save(tmp_path / "weights")
-    engine.load(tmp_path / "weights")
-    server = pid(tmp_path)
-    assert psutil.pid_exists(server)
-    engine.logprobs([EXAMPLE])
-    assert not psutil.pid_exists(server)
+    uses = {
+        "save": lambda: engine.save(tmp_path / "again"),
+        "logprobs": lambda: engine.logprobs([EXAMPLE]),
+    }
+    for name, use in uses.items():
+        sample(engine, "x")
+        server = pid(tmp_path)
+        engine.load(tmp_path / "weights")
+        assert psutil.pid_exists(server), name
+        use()
+        assert not psutil.pid_exists(server), name
 
 
 def test_what_does_not_fit_is_not_asked_and_a_system_message_finds_its_place(served, tmp_path):

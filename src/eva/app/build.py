@@ -89,6 +89,12 @@ class Parts:
         engine, serve = local_engine(self.config), self.config.policy.serve
         return served_engine(engine, serve, self.folder) if serve else engine
 
+    def close(self) -> None:
+        """End what answers in a process of its own."""
+        engine = self.__dict__.get("engine")
+        if self.config.policy.serve and engine is not None:
+            engine.close()
+
     @cached_property
     def solver(self) -> PairSolver:
         """Pairs, reference and training."""
@@ -184,7 +190,13 @@ class Parts:
             return self.engine
         from eva.app.policy import local_generator
 
-        return local_generator(self.config, section.model)
+        policy = self.config.policy
+        return local_generator(
+            section.model,
+            device=policy.device,
+            cached_tokens=policy.decode_tokens,
+            seed=self.config.seed,
+        )
 
     def _gate(self, gate: config_parts.Gate) -> Gate:
         if gate.name == "meta_text":

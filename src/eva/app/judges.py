@@ -84,17 +84,11 @@ class Judges:
             from eva.app.servers import server_generator
 
             return server_generator(section.server, self._folder)
-        from eva.app.policy import device_of, model_source
-        from eva.engines.local import LocalEngine, LocalSettings
-        from eva.engines.policy import load_policy
+        from eva.app.policy import local_generator
 
-        # code that comes with a judge never runs
-        policy = load_policy(
-            model_source(section.model, seed=0),
-            device=device_of(self._device),
-            trust_remote_code=False,
+        return local_generator(
+            section.model, device=self._device, cached_tokens=section.batch_tokens
         )
-        return LocalEngine(policy, LocalSettings(generation_tokens=section.batch_tokens))
 
 
 def _key(section: JudgeSection) -> str:

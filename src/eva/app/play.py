@@ -78,6 +78,7 @@ def _play(folder: RunFolder, parts: Parts, config: Config) -> None:
         else:
             _exhaust(offline.rounds(game, journal, until=config.rounds))
     finally:
+        parts.close()
         tracker.close()
     folder.finish()
 

@@ -17,7 +17,6 @@ from eva.engines.optimiser import OptimiserSettings
 from eva.engines.policy import load_policy
 from eva.engines.tiny import build_tiny
 from eva.errors import ConfigError, unknown_name
-from eva.protocols import Generator
 
 RANDOM = "random:"
 """Prefix of models that are made on the spot, with random weights: `random:tiny`."""
@@ -107,17 +106,19 @@ def local_engine(game: config.Config, *, ranks: Ranks | None = None) -> LocalEng
     return LocalEngine(policy, settings, ranks=ranks)
 
 
-def local_generator(game: config.Config, model: str) -> Generator:
-    """Return a second local model that only answers: a rewriter.
+def local_generator(model: str, *, device: str, cached_tokens: int, seed: int = 0) -> LocalEngine:
+    """Return a local model that only answers: a rewriter or a judge.
 
     Code that comes with it never runs: `policy.trust_remote_code` speaks of the policy alone.
+    `seed` is that of a model with random weights.
+
+    Raises:
+        ConfigError: the model cannot be had, cannot chat, or its device is missing.
     """
     policy = load_policy(
-        model_source(model, seed=game.seed),
-        device=device_of(game.policy.device),
-        trust_remote_code=False,
+        model_source(model, seed=seed), device=device_of(device), trust_remote_code=False
     )
-    return LocalEngine(policy, LocalSettings(generation_tokens=game.policy.decode_tokens))
+    return LocalEngine(policy, LocalSettings(generation_tokens=cached_tokens))
 
 
 def local_folder(source: str) -> Path | None:

@@ -121,7 +121,8 @@ class ServedEngine:
         return self._engine.step(lr, clip)
 
     def save(self, folder: Path, *, optimiser: bool = False) -> None:
-        """Write weights (and optimiser state) to a folder."""
+        """Write weights (and optimiser state) to a folder, such as for processes that train."""
+        self._end()
         self._engine.save(folder, optimiser=optimiser)
 
     def load(self, folder: Path | None, *, optimiser: bool = False) -> None:
