@@ -98,6 +98,17 @@ def test_a_puzzle_is_a_prompt_with_what_its_judge_needs():
 
 
 @pytest.mark.usefixtures("library")
+def test_marks_are_read_in_time_that_does_not_grow_with_their_number():
+    known = gym.puzzle("sums", 0, 7).columns
+    known = {name: known[name] for name in ("task", "level", "entry")}
+    right = str(sum(map(int, gym.puzzle("sums", 0, 7).text.partition("?")[0].split(" + "))))
+    # with 10^11 steps the suite's own limit would end it
+    opened = "<answer>" * (2 * 10**5)
+    assert gym.solved(f"<answer>{right}</answer>{opened}", **known) == 1.0
+    assert gym.solved(opened, **known) == 0.0
+
+
+@pytest.mark.usefixtures("library")
 def test_a_judge_that_fails_on_the_right_answer_is_broken():
     entry = "{'answer': '3', 'metadata': {}}"
     with pytest.raises(KeyError):

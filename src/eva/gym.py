@@ -92,7 +92,9 @@ def solved(response: str, *, task: str, level: int, entry: str) -> float:
 
     Without the marks the whole response is taken for the answer.
     """
-    marked = _ANSWER.findall(response)
+    # Up to the last end mark: each mark that nothing closes would be followed to the text's end.
+    before, end, _ = response.rpartition("</answer>")
+    marked = _ANSWER.findall(before + end)
     answer = (marked[-1] if marked else response).strip()
     judge, known = _judge(task, level), ast.literal_eval(entry)
     try:

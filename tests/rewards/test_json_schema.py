@@ -61,6 +61,13 @@ def test_whatever_json_says_is_read_bare_or_fenced(value, fenced):
     assert reward(text, {"const": value}) == 1.0
 
 
+def test_a_fence_is_read_in_time_that_does_not_grow_with_its_square():
+    # with 10^12 steps the suite's own limit would end it
+    blanks = "```json\n" + " " * 10**6
+    assert unfenced(f"{blanks}x") == f"{blanks}x"
+    assert unfenced(f"{blanks}1\n \t```") == " " * 10**6 + "1"
+
+
 def test_a_schema_that_is_none_is_an_error():
     with pytest.raises(jsonschema.SchemaError):
         fits("1", {"type": "text"})

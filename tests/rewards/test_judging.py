@@ -101,6 +101,12 @@ def test_whatever_a_reply_is_it_is_read(reply):
     assert (score.reward is None) == bool(score.cause)
 
 
+def test_a_reply_is_read_in_time_that_does_not_grow_with_its_square():
+    # with 10^12 steps the suite's own limit would end it
+    assert read_score(Response("Score: 1" + "*" * 10**6 + "x", ())).cause == "unparsed"
+    assert read_verdict(Response("Verdict: A" + " ." * 10**6, ())).reward == 1.0
+
+
 # ── questions ─────────────────────────────────────────────────────────────────────────────────
 
 

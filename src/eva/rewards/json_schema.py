@@ -18,7 +18,9 @@ try:
 except ImportError as error:
     raise ImportError(f'{error}: pip install "eva-align[verify]"') from error
 
-_FENCED = re.compile(r"```[\w+-]*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
+# What stands before the closing marks is taken off by hand: an expression that tries every place
+# for it needs time that grows with the square of the blanks.
+_FENCED = re.compile(r"```[\w+-]*[ \t]*\n(.*)```", re.DOTALL)
 
 
 def fits(response: str, schema: object) -> dict[str, float]:
@@ -49,7 +51,7 @@ def unfenced(text: str) -> str:
     ('{"a": 1}', 'see ```1```')
     """
     inside = _FENCED.fullmatch(text.strip())
-    return inside[1] if inside else text
+    return inside[1].rstrip(" \t").removesuffix("\n") if inside else text
 
 
 @lru_cache(maxsize=256)

@@ -161,7 +161,9 @@ def _last_line(reply: Response, word: str) -> str | Score:
     if reply.truncated:
         return _failed("cut_off", reply)
     lines = [line for line in reply.text.rpartition("</think>")[2].splitlines() if line.strip()]
-    found = [re.fullmatch(rf"[\s*_]*{word}[\s*_]*:[\s*_]*(.*?)[\s*_.]*", x, re.I) for x in lines]
+    # greedy up to the last character that counts: a lazy group would try every end before it
+    stating = rf"[\s*_]*{word}[\s*_]*:[\s*_]*(.*[^\s*_.]|)[\s*_.]*"
+    found = [re.fullmatch(stating, line, re.IGNORECASE) for line in lines]
     stated = [match for match in found if match]
     if len(stated) > 1:
         return _failed("several", reply)
