@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from eva.app.config_servers import Server
+from eva.app.config_servers import Serve, Server
 from eva.app.load import parse_config
 from eva.errors import ConfigError
 
@@ -29,6 +29,24 @@ def test_an_address_holds_no_password_and_none_is_repeated():
     said = [error["msg"] for error in caught.value.errors()]
     assert "holds a user or a password" in said[0]
     assert caught.value.errors()[0]["loc"] == ()
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [["--api-key", "hunter2"], ["--api-key=hunter2"], ["--hf_token=hunter2"], ["HF_TOKEN=hunter2"]],
+)
+def test_a_servers_command_holds_no_secret_and_none_is_repeated(secret):
+    command = ["env", "vllm", "serve", "{model}", "--port", "{port}"]
+    with pytest.raises(ValidationError) as caught:
+        Serve(command=[*command, *secret])
+    (said,) = [error["msg"] for error in caught.value.errors()]
+    assert "holds a secret" in said
+    assert "hunter2" not in said
+
+
+def test_options_that_only_sound_like_secrets_are_taken():
+    options = ["--max-num-batched-tokens", "9", "--ssl-keyfile=f", "--tokenizer=t", "secret/model"]
+    assert Serve(command=["serve", "{model}", "{port}", *options]).command[-1] == "secret/model"
 
 
 SERVED = {"command": ["vllm", "serve", "{model}", "--port={port}"]}

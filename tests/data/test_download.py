@@ -79,6 +79,18 @@ def pinned(path, **fields):
     return Archive("evatoy==1.0", **fields)
 
 
+def test_no_password_of_an_index_is_repeated(arriving, monkeypatch):
+    monkeypatch.setattr(module, "ATTEMPTS", 1)
+    # pip hides the password of an address that it can read, and this one lacks its scheme
+    monkeypatch.setenv("PIP_INDEX_URL", "me:hunter2@127.0.0.1/simple")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    missing = Archive("evatoy==1.0", sdist=False, sha256="0" * 64, bytes=1, licence="")
+    with pytest.raises(DataError) as caught:
+        download(missing, arriving, advance=lambda done: None)
+    assert "hunter2" not in str(caught.value)
+    assert "[user]@127.0.0.1/simple" in str(caught.value)
+
+
 def test_the_wheel_is_fetched_although_there_is_an_sdist(wheel, sdist, arriving):
     seen: list[int] = []
     path = download(pinned(wheel), arriving, advance=seen.append)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from eva.app.config_section import Section
+
+_SECRET = re.compile(
+    r"-{0,2}(?:[\w-]*(?:api[_-]?key|password|secret|(?:hf|hub|auth|access)[_-]?token)|token)(?:=.*)?",
+    re.IGNORECASE,
+)
+"""An option or variable of a command that holds a secret: `--api-key`, `HF_TOKEN=...`."""
 
 
 class Server(Section):
@@ -60,6 +67,17 @@ class Serve(Section):
     """Further tries of a request that failed in a way that may pass."""
     seconds: Annotated[float, Field(gt=0)] = 600.0
     """Time limit of one try."""
+
+    @field_validator("command")
+    @classmethod
+    def _holds_no_secret(cls, command: tuple[str, ...]) -> tuple[str, ...]:
+        found = next((arg.partition("=")[0] for arg in command if _SECRET.fullmatch(arg)), None)
+        if found is not None:
+            raise ValueError(
+                f"{found} holds a secret, and the config is written down: put it into the "
+                "environment, which the server inherits; eva sends its own server no key"
+            )
+        return command
 
     @field_validator("command")
     @classmethod

@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import logging
 import os
+import re
 import subprocess
 import sys
 import time
@@ -100,7 +101,8 @@ def _attempt(archive: Archive, folder: Path, advance: Callable[[int], None]) -> 
             env=environment,
         )  # fmt: skip
         code = _watch(pip, folder, lambda done: advance(min(done, archive.bytes)))
-    said = "\n".join(output.read_text(errors="replace").strip().splitlines()[-LAST_LINES:])
+    lines = output.read_text(errors="replace").strip().splitlines()[-LAST_LINES:]
+    said = re.sub(r"\S+", _anonymous, "\n".join(lines))
     if code != 0:
         why = f"no new byte for {STALL_S:.0f} s" if code is None else f"pip ended with code {code}"
         raise DataError(
@@ -110,6 +112,12 @@ def _attempt(archive: Archive, folder: Path, advance: Callable[[int], None]) -> 
     file = _checked(archive, folder)
     advance(archive.bytes)
     return file
+
+
+def _anonymous(word: re.Match[str]) -> str:
+    """Return a word of pip's without user and password: pip hides them in whole addresses alone."""
+    signed, at, host = word[0].rpartition("@")
+    return f"[user]@{host}" if at and ":" in signed else word[0]
 
 
 def _watch(
