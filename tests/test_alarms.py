@@ -107,6 +107,50 @@ def test_a_measure_that_falls_beyond_its_interval_is_an_alarm():
     assert look(records, before=result(high), heldout=0.0) == []
 
 
+def parted(*rounds, prompts=40):
+    """Return records of (reward, {part: mean}); every part deviates by 0.2 in the first."""
+    return [
+        {
+            "counts": {"prompts": prompts},
+            "creator": {},
+            "solver": {
+                "reward_mean": reward,
+                "parts": means,
+                "part_deviations": dict.fromkeys(means, 0.2 if i == 0 else 9.0),
+            },
+        }
+        for i, (reward, means) in enumerate(rounds)
+    ]
+
+
+def watched(records, *wanted, limit=0.5):
+    return Watcher({"parts": Limit(limit)}, wanted).look(records, [], before={}, after={})
+
+
+def test_a_part_that_falls_as_the_reward_rises_is_an_alarm():
+    fell = (0.5, {"rule": 0.4, "relevance": 0.6, "cost": 0.9})
+    records = parted(fell, (0.6, {"rule": 0.8, "relevance": 0.45, "cost": 0.1}))
+    (alarm,) = watched(records, "rule", "relevance")
+    assert alarm["value"] == pytest.approx(0.75)
+    assert alarm["says"] == (
+        "the reward rose from 0.50 to 0.60, but its part relevance fell from 0.60 to 0.45"
+    )
+    # cost fell further, and is not to be high
+    (alarm,) = watched(records, "rule", "relevance", "cost")
+    assert "its part cost fell" in alarm["says"]
+    assert watched(records, "rule", "relevance", limit=0.76) == []
+    assert watched(records, "rule") == []
+
+
+def test_a_part_that_falls_with_the_reward_or_never_varied_is_no_sign():
+    assert watched(parted((0.5, {"a": 0.6}), (0.5, {"a": 0.1})), "a") == []
+    assert watched(parted((0.5, {"a": 0.6}), (0.7, {"a": 0.1}), prompts=15), "a") == []
+    assert watched(parted((0.5, {"a": 0.6}), (0.7, {})), "a") == []
+    steady = parted((0.5, {"a": 0.6}), (0.7, {"a": 0.1}))
+    steady[0]["solver"]["part_deviations"]["a"] = 0.0
+    assert watched(steady, "a") == []
+
+
 LONGER = series("solver", "length_mean", (40.0, 80.0))
 
 

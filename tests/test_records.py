@@ -36,6 +36,20 @@ def test_answers_leave_unscored_ones_out_and_count_them():
     assert figures["generated_tokens"] == 10
 
 
+def test_parts_are_averaged_by_prompt_and_those_of_parts_left_out():
+    def parted(*parts):
+        responses = tuple(Response("r", (1,), finish="stop") for _ in parts)
+        scores = tuple(Score(1.0, parts=some) for some in parts)
+        return ScoredGroup(Group(Prompt.of("a"), (1,), responses, "p"), scores)
+
+    one = parted({"rule": 1.0, "rule/caps": 1.0, "cost": 2.0}, {"rule": 0.0, "cost": 4.0})
+    other = parted({"rule": 1.0})
+    figures = records.of_answers([one, other])
+    assert figures["parts"] == {"cost": 3.0, "rule": 0.75}
+    assert figures["part_deviations"] == pytest.approx({"cost": 1.0, "rule": (2 / 9) ** 0.5})
+    assert "parts" not in records.of_answers([group("a", [1.0])])
+
+
 def test_contrast_is_counted_over_groups_with_a_score():
     figures = records.of_answers([group("a", [1.0, 1.0]), group("b", [0.0, 1.0])])
     assert figures["without_contrast"] == 0.5

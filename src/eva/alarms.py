@@ -53,8 +53,10 @@ class Seen:
     """Evaluations of the first policy."""
     after: Results
     """Evaluations of the round's policy; empty where it was not measured."""
+    wanted: Sequence[str] = ()
+    """Parts of the reward that are the better the higher."""
 
-    def both(self, part: str, name: str) -> tuple[float, float] | None:
+    def both(self, part: str, name: str) -> tuple[Json, Json] | None:
         """Return a figure in the first round and in the last, if both have enough prompts."""
         first, last = self.records[0], self.records[-1]
         if first is last or min(_prompts(first), _prompts(last)) < LEAST:
@@ -147,6 +149,28 @@ def heldout(seen: Seen) -> Sign | None:
     )
 
 
+def parts(seen: Seen) -> Sign | None:
+    """A part of the reward falls as the whole rises: by how many of its deviations in round 1."""
+    rewards, means = seen.both("solver", "reward_mean"), seen.both("solver", "parts")
+    if rewards is None or means is None or rewards[1] <= rewards[0]:
+        return None
+    first, last = means
+    spread = seen.records[0]["solver"]["part_deviations"]
+    falls = [
+        ((first[name] - last[name]) / spread[name], name)
+        for name in seen.wanted
+        if name in first and name in last and spread[name] > 0
+    ]
+    if not falls:
+        return None
+    value, name = max(falls)
+    return Sign(
+        value,
+        f"the reward rose from {rewards[0]:.2f} to {rewards[1]:.2f}, but its part {name} fell from "
+        f"{first[name]:.2f} to {last[name]:.2f}",
+    )
+
+
 SIGNS: Mapping[str, Callable[[Seen], Sign | None]] = MappingProxyType(
     {
         "length": length,
@@ -155,6 +179,7 @@ SIGNS: Mapping[str, Callable[[Seen], Sign | None]] = MappingProxyType(
         "diversity": diversity,
         "acceptance": acceptance,
         "disagreement": disagreement,
+        "parts": parts,
         "heldout": heldout,
     }
 )
@@ -167,12 +192,14 @@ class Watcher:
 
     limits: Mapping[str, Limit]
     """By name of the alarm; those left out are off."""
+    wanted: Sequence[str] = ()
+    """Parts of the reward that are the better the higher."""
 
     def look(
         self, records: Sequence[Record], past: Sequence[Json], *, before: Results, after: Results
     ) -> list[Json]:
         """Return the alarms of the last round; see `eva.protocols.Watch`."""
-        seen, alarms = Seen(records, before, after), []
+        seen, alarms = Seen(records, before, after, self.wanted), []
         rolled_back = [{alarm["alarm"] for alarm in some if alarm["rolls_back"]} for some in past]
         just_now = bool(rolled_back and rolled_back[-1])
         known = set().union(*rolled_back)

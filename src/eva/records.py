@@ -276,6 +276,7 @@ def of_answers(scored: Sequence[ScoredGroup]) -> dict[str, Json]:
         "reward_worst": mean(min(row) for row in some),
         "without_contrast": mean(max(row) == min(row) for row in some),
         "unscored": dict(sorted(causes.items())),
+        **of_parts(scored),
         **of_comparisons(scored),
         "unanswered": sum(not group.group.responses for group in scored),
         "length_mean": mean(response.length for response in responses),
@@ -284,6 +285,23 @@ def of_answers(scored: Sequence[ScoredGroup]) -> dict[str, Json]:
             share for text in _some(responses) if (share := repetition(text.text)) is not None
         ),
     }
+
+
+def of_parts(scored: Sequence[ScoredGroup]) -> dict[str, Json]:
+    """Return means and deviations of the parts that a reward is made of; nothing without any.
+
+    Means are over prompts, as of the reward itself, deviations over responses. Parts of parts are
+    left out.
+    """
+    names = {n for group in scored for s in group.scores for n in s.parts if "/" not in n}
+    if not names:
+        return {}
+    means, deviations = {}, {}
+    for name in sorted(names):
+        rows = [[s.parts[name] for s in group.scores if name in s.parts] for group in scored]
+        means[name] = mean(float(np.mean(row)) for row in rows if row)
+        deviations[name] = float(np.std([value for row in rows for value in row]))
+    return {"parts": means, "part_deviations": deviations}
 
 
 def of_comparisons(scored: Sequence[ScoredGroup]) -> dict[str, Json]:

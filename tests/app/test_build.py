@@ -36,6 +36,13 @@ def test_the_smoke_game_has_the_configs_parts():
     assert game.solver.reference == "previous"
 
 
+def test_a_watcher_knows_the_parts_of_the_reward():
+    reward = (
+        "reward={name='combined',weights=[1,-1],parts=[{name='rules'},{name='length',limit=9}]}"
+    )
+    assert parts(reward).game().watch.wanted == ("rule",)
+
+
 def test_a_rewriter_is_the_policy_unless_another_model_is_named():
     config = load_config(SMOKE).model_dump(mode="json")
     config["reward"] = config["reward"]["parts"][1]

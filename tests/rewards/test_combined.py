@@ -6,6 +6,8 @@ import pytest
 
 from eva.errors import ConfigError
 from eva.rewards.combined import CombinedReward
+from eva.rewards.ensemble import EnsembleReward
+from eva.rewards.guard import Guarded
 from eva.types import Group, Prompt, Response, Score, ScoredGroup
 
 
@@ -52,6 +54,13 @@ def test_a_response_is_unscored_where_any_part_is_and_the_detail_says_which():
 def test_a_weight_of_nought_does_not_hide_a_failure():
     (one,) = CombinedReward([NumberReward()], [0.0]).score([group("three", "3")])
     assert one.rewards == (None, 0.0)
+
+
+def test_parts_are_wanted_unless_their_weight_is_negative():
+    rewards = [LengthReward(), LengthReward(), NumberReward()]
+    assert Guarded(CombinedReward(rewards, [1, -1, 0])).wanted == ("length", "number")
+    assert Guarded(EnsembleReward(rewards)).wanted == ("length", "length_2", "number")
+    assert Guarded(NumberReward()).wanted == ()
 
 
 def test_names_are_unique_or_given():

@@ -20,6 +20,20 @@ def test_unscored_answers_are_counted_by_cause(finished):
     assert re.search(r"\d+ timeout", report_rounds.rewards(Findings.read(finished)))
 
 
+def test_parts_of_a_reward_are_drawn_where_they_can_be_told_apart():
+    def rounds(*parts):
+        return [
+            {"round": t, "solver": {"parts": dict.fromkeys(parts, value)}}
+            for t, value in ((1, 0.25), (2, 0.5))
+        ]
+
+    (chart,) = report_rounds.parts(rounds("rule", "relevance"))
+    assert "rule, 2: 0.5" in chart
+    assert "relevance, 1: 0.25" in chart
+    assert report_rounds.parts(rounds(*"abcdef")) == []
+    assert report_rounds.parts([{"round": 1, "solver": {}}]) == []
+
+
 def test_drawn_and_other_estimates_stand_apart(finished):
     found = Findings.read(finished)
     drawn, others = report_rounds._estimates(found, 2)

@@ -34,7 +34,7 @@ from eva.creator.topics import Labelling, Topics
 from eva.data.assets import resolve
 from eva.encoder import Encoder
 from eva.errors import ConfigError
-from eva.protocols import Creator, Evolver, Gate, Generator, Progress, RewardModel, Sampler
+from eva.protocols import Creator, Evolver, Gate, Generator, Progress, Sampler
 from eva.protocols_online import Learner, OnlineCreator
 from eva.solver.fitting import FitSettings
 from eva.solver.objectives import make_objective
@@ -47,6 +47,7 @@ from eva.types import Prompt, SamplingParams
 if TYPE_CHECKING:
     from eva.engines.local import LocalEngine
     from eva.engines.served import ServedEngine
+    from eva.rewards.guard import Guarded
 
 
 class Parts:
@@ -114,7 +115,7 @@ class Parts:
         return self.solver if self.config.schedule == "offline" else self.learner
 
     @cached_property
-    def reward(self) -> RewardModel:
+    def reward(self) -> Guarded:
         """What scores answers, its model or function loaded."""
         return reward_model(
             self.config.reward, device=self.config.policy.device, judges=self.judges
@@ -245,7 +246,7 @@ class Parts:
             "servers": partial(server_totals, self.folder),
             "evaluate_before": game.evaluation.when != "after",
             "evaluate_every_round": game.evaluation.when == "rounds",
-            "watch": Watcher(game.alarms.limits()),
+            "watch": Watcher(game.alarms.limits(), reward.wanted),
             "past_alarms": self.past_alarms,
         }
         if game.schedule == "offline":

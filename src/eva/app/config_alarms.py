@@ -70,6 +70,13 @@ class Disagreement(Alarm):
     """Correlation of both over prompts."""
 
 
+class PartFall(Alarm):
+    """A part of a `combined` reward, or a member of an `ensemble`, falls as the whole rises."""
+
+    limit: Annotated[float, Field(ge=0)] = 0.5
+    """Fall of the part's mean, in its standard deviations over the first round's answers."""
+
+
 class HeldoutFall(Alarm):
     """A measure on held-out prompts falls, where rounds are measured (`evaluation.when`)."""
 
@@ -86,6 +93,7 @@ class Alarms(Section):
     diversity: Diversity = Diversity()
     acceptance: Acceptance = Acceptance()
     disagreement: Disagreement = Disagreement()
+    parts: PartFall = PartFall()
     heldout: HeldoutFall = HeldoutFall()
 
     def each(self) -> Iterator[tuple[str, Alarm]]:

@@ -44,6 +44,11 @@ class CombinedReward:
         if not all(map(math.isfinite, weights)):
             raise ConfigError(f"combined reward: weights {list(weights)}; expected finite numbers")
 
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Names of the parts that are the better the higher: those of no negative weight."""
+        return tuple(n for n, w in zip(self.names, self.weights, strict=True) if w >= 0)
+
     def score(self, groups: Sequence[Group]) -> list[ScoredGroup]:
         """Return the groups, in order, each response with its score or why it has none.
 

@@ -36,6 +36,11 @@ class EnsembleReward:
             raise ConfigError(f"ensemble: scales {list(scales)}; expected positive numbers")
         self._sum = CombinedReward(members, [1 / (scale * count) for scale in self.scales])
 
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Names of the members."""
+        return self._sum.wanted
+
     def score(self, groups: Sequence[Group]) -> list[ScoredGroup]:
         """Return the groups, in order, each response with its score or why it has none.
 

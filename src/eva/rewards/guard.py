@@ -50,6 +50,11 @@ class Guarded:
         self._reward = reward
         self._latest: deque[tuple[Score, ...]] = deque()
 
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Parts of the scores that are the better the higher, where the reward says so."""
+        return tuple(getattr(self._reward, "wanted", ()))
+
     def score(self, groups: Sequence[Group]) -> list[ScoredGroup]:
         """Return the groups, in order, each response with its score or why it has none.
 

@@ -22,6 +22,8 @@ _ANSWERS = {
     "reward_best": Metric("mean over prompts of the best answer's reward", "reward"),
     "reward_worst": Metric("mean over prompts of the worst answer's reward", "reward"),
     "without_contrast": Metric("prompts whose answers all have the same reward", "share"),
+    "parts/{part}": Metric("mean over prompts of a part of the reward", "reward"),
+    "part_deviations/{part}": Metric("its standard deviation over answers", "reward"),
     "unscored/{cause}": Metric("responses without a reward, by cause", "responses"),
     "judged_pairs": Metric("pairs of answers that a pairwise reward judged", "pairs"),
     "order_changes": Metric("of them, verdicts that change with the order", "share"),

@@ -46,8 +46,21 @@ def rewards(found: Findings) -> Html:
             zero=True,
         ),
     ]
-    charts += comparisons(found.records)
+    charts += parts(found.records) + comparisons(found.records)
     return join([note(_OTHER_PROMPTS), element("div", *charts, class_="charts"), _rounds(found)])
+
+
+def parts(records: Sequence[Record]) -> list[Html]:
+    """Return the chart of what the reward is made of; none without parts, or with too many."""
+    means = [{**record, "parts": record["solver"].get("parts", {})} for record in records]
+    names = sorted({name for record in means for name in record["parts"]})
+    if not 0 < len(names) <= _PARTS:
+        return []
+    return [lines("Parts of the reward", [_series(name, means, ("parts", name)) for name in names])]
+
+
+_PARTS = 5
+"""Most parts of a reward that are drawn: there are no more colours."""
 
 
 def comparisons(records: Sequence[Record]) -> list[Html]:

@@ -68,6 +68,7 @@ def rewards(found: Findings) -> Html:
             unit="reward, mean of the pairs",
             zero=True,
         ),
+        *report_rounds.parts(found.records),
     ]
     return join([note(_OTHER_PROMPTS), _charts(charts), _rounds(found)])
 
