@@ -64,7 +64,11 @@ def test_a_scale_and_samples_that_make_no_sense_are_refused(keys, fault):
     ("keys", "fault"),
     [
         ({"solver": {"objective": "dpo", "rewrite": {}}}, "solver.rewrite has one answer"),
-        ({"evaluation": {"heldout": {}}}, "evaluation.heldout has one answer"),
+        ({"evaluation": {"heldout": {}}}, "'pairwise' compares .*heldout has one answer"),
+        (
+            {"reward": {"name": "preference", "model": "m"}, "evaluation": {"heldout": {}}},
+            "'preference' compares .*heldout has one answer",
+        ),
         (
             {
                 "reward": {

@@ -1,6 +1,7 @@
 """A small reward model, trained on the packaged preference pairs, plays two rounds."""
 
 import pytest
+from tests.rewards.preference_models import chat_folder
 
 from eva.app import play
 from eva.app.load import parse_config
@@ -45,3 +46,32 @@ def test_a_trained_reward_model_scores_a_whole_game(tmp_path):
     assert second["creator"]["refused"] == len(refused) == 4 * second["creator"]["drawn"]
     assert all(row["reason"] for row in refused)
     assert second["counts"] == {"prompts": 6, "evolved": 0, "human": 6}
+
+
+def test_a_preference_model_compares_the_answers_of_a_whole_game(tmp_path):
+    folder = chat_folder(tmp_path / "preference")
+    config = parse_config(
+        {
+            "rounds": 1,
+            "policy": {"model": "random:tiny"},
+            "prompts": {"source": "packaged:alpaca", "per_round": 4},
+            "answers": {"n": 3, "max_tokens": 8, "temperature": 1.0},
+            "reward": {"name": "preference", "model": str(folder)},
+            "solver": {
+                "objective": {"name": "sppo_soft"},
+                "pairs": {"truncated_chosen": True},
+            },
+            "creator": {"name": "static"},
+            "evaluation": {"when": "never"},
+        }
+    )
+    play.run(config, tmp_path / "run")
+    with RunFolder.open_readonly(tmp_path / "run") as run:
+        (record,) = run.records()
+    solver = record["solver"]
+    assert solver["judged_pairs"] == 4 * 3
+    assert solver["unjudged"] == solver["unscored"] == {}
+    assert solver["pairs"] == 4
+    # mean wins of all answers to a prompt are even
+    assert solver["reward_mean"] == pytest.approx(0.5)
+    assert 0 < solver["reward_best"] - solver["reward_worst"] < 1

@@ -29,6 +29,11 @@ def test_a_judge_has_to_be_a_language_model():
         models({"name": "pairwise", "model": "packaged:minilm-l6-v2"})
 
 
+def test_a_preference_model_is_looked_for():
+    found = models({"name": "preference", "model": "some/where"})
+    assert [(role, name) for role, name, _ in found] == [("reward preference", "some/where")]
+
+
 def test_an_encoder_has_to_be_one():
     found = models({"name": "relevance"})
     assert [(role, name) for role, name, _ in found] == [

@@ -8,13 +8,14 @@ from tests.rewards.judges import asking, good_judge
 
 from eva.rewards.judge import JudgeReward
 from eva.rewards.judge_check import KINDS, cases, check_judge
-from eva.rewards.pairwise import PairwiseReward
+from eva.rewards.pairwise import JudgeComparer, PairwiseReward
 from eva.rewards.training import wilson_interval
 
 
 def checked(reply, *, compares):
-    make = PairwiseReward if compares else JudgeReward
-    return check_judge(make(asking(reply)), compares=compares)
+    judge = asking(reply)
+    reward = PairwiseReward(JudgeComparer(judge)) if compares else JudgeReward(judge)
+    return check_judge(reward, compares=compares)
 
 
 both = pytest.mark.parametrize("compares", [False, True], ids=["rubric", "comparison"])

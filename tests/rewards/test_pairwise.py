@@ -8,7 +8,7 @@ from tests.rewards.judges import Deaf, asking, by_worth
 from eva import records
 from eva.rewards.guard import Guarded
 from eva.rewards.judging import Asking
-from eva.rewards.pairwise import PairwiseReward
+from eva.rewards.pairwise import JudgeComparer, PairwiseReward
 from eva.types import Group, Prompt, Response
 
 
@@ -17,7 +17,7 @@ def answered(*texts):
 
 
 def compared(reply, *texts):
-    (one,) = Guarded(PairwiseReward(asking(reply))).score([answered(*texts)])
+    (one,) = Guarded(PairwiseReward(JudgeComparer(asking(reply)))).score([answered(*texts)])
     return one
 
 
@@ -74,7 +74,7 @@ def test_one_answer_alone_has_no_score():
 
 
 def test_what_is_too_long_for_the_judge_has_no_score():
-    (one,) = PairwiseReward(Asking(Deaf())).score([answered("a", "b")])
+    (one,) = PairwiseReward(JudgeComparer(Asking(Deaf()))).score([answered("a", "b")])
     assert [score.cause for score in one.scores] == ["too_long", "too_long"]
 
 
@@ -84,7 +84,7 @@ def test_a_group_that_breaks_the_judge_has_no_scores():
             raise RuntimeError("out of memory")
         return by_worth(len)(request, answers, rng)
 
-    reward = Guarded(PairwiseReward(asking(breaking)))
+    reward = Guarded(PairwiseReward(JudgeComparer(asking(breaking))))
     good, bad = reward.score([answered("a", "aa"), answered("a", "aa", "x")])
     assert good.rewards == (0.0, 1.0)
     assert [score.cause for score in bad.scores] == ["raised"] * 3

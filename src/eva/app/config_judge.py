@@ -76,19 +76,24 @@ class Pairwise(Asked):
 
 JudgeSection: TypeAlias = Judge | Pairwise
 
+COMPARE = ("pairwise", "preference")
+"""Names of the rewards that compare answers."""
+
 
 def misfits(game: Config) -> Iterator[str]:
     """Yield what asks a reward that compares answers about an answer alone."""
-    if not any(isinstance(leaf, Pairwise) for leaf in game.reward.leaves()):
+    names = [leaf.model_dump()["name"] for leaf in game.reward.leaves()]
+    comparing = next((name for name in names if name in COMPARE), None)
+    if comparing is None:
         return
     section = game.evaluation
     if game.solver.rewrite:
         yield (
-            "reward 'pairwise' compares the answers to a prompt, and solver.rewrite has one answer "
-            "scored alone: drop the rewrite, or take reward 'judge'"
+            f"reward {comparing!r} compares the answers to a prompt, and solver.rewrite has one "
+            "answer scored alone: drop the rewrite, or take another reward, such as 'judge'"
         )
     if section.heldout and section.when != "never" and not game.prompts.constraints:
         yield (
-            "reward 'pairwise' compares the answers to a prompt, and evaluation.heldout has one "
-            "answer to each: drop it, or take reward 'judge'"
+            f"reward {comparing!r} compares the answers to a prompt, and evaluation.heldout has "
+            "one answer to each: drop it, or take another reward, such as 'judge'"
         )

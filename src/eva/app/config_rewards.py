@@ -50,6 +50,22 @@ class Classifier(Section):
         yield self
 
 
+class Preference(Section):
+    """An answer's mean probability to beat another one, as a preference model compares them."""
+
+    name: Literal["preference"]
+    model: str
+    """Hub id or local folder: a PairRM, or a causal model that compares two answers."""
+    batch_tokens: Annotated[int, Field(gt=0)] = 8192
+    """Tokens, padding included, compared at once."""
+    max_length: Annotated[int, Field(gt=0)] = 4096
+    """A longer comparison has no verdict; nothing is cut."""
+
+    def leaves(self) -> Iterator[Section]:
+        """Yield the rewards that it is made of."""
+        yield self
+
+
 class Python(Section):
     """A function of yours, called in a worker process with a time limit."""
 
@@ -142,6 +158,7 @@ Reward: TypeAlias = Annotated[
     | Profanity
     | Judge
     | Pairwise
+    | Preference
     | Combined
     | Gated
     | Ensemble,

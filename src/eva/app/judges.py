@@ -33,7 +33,7 @@ class Judges:
         """
         from eva.rewards.judge import JudgeReward
         from eva.rewards.judging import COMPARISON, RUBRIC, Asking
-        from eva.rewards.pairwise import PairwiseReward
+        from eva.rewards.pairwise import JudgeComparer, PairwiseReward
         from eva.types import SamplingParams
 
         generator, longest = self._generator(section), section.max_tokens
@@ -44,7 +44,8 @@ class Judges:
             made = JudgeReward(Asking(generator, params), section.template or RUBRIC, scale)
         else:
             params = SamplingParams(1, 0.0, 1.0, longest)
-            made = PairwiseReward(Asking(generator, params), section.template or COMPARISON)
+            judge = JudgeComparer(Asking(generator, params), section.template or COMPARISON)
+            made = PairwiseReward(judge)
         if section.self_test:
             self._untested.setdefault(_key(section), (section, made))
         return made

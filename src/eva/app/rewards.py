@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from eva.app.config_judge import Judge, Pairwise
 from eva.app.config_rewards import (
     Classifier,
     Combined,
     Ensemble,
     Gated,
+    Preference,
     Python,
     Relevance,
     Reward,
@@ -26,8 +29,11 @@ from eva.app.judges import Judges
 from eva.data.assets import resolve
 from eva.protocols import RewardModel
 
+if TYPE_CHECKING:
+    from eva.rewards.guard import Guarded
 
-def reward_model(section: Reward, *, device: str, judges: Judges | None = None) -> RewardModel:
+
+def reward_model(section: Reward, *, device: str, judges: Judges | None = None) -> Guarded:
     """Return the reward of a config's section; a reward that breaks as a whole stops the run.
 
     Judges are made by `judges`, whose caller has them tested; by default they are tested at once.
@@ -60,6 +66,18 @@ def _bare(section: Reward, device: str, judges: Judges) -> RewardModel:
             batch_tokens=section.batch_tokens,
             max_length=section.max_length,
         )
+    if isinstance(section, Preference):
+        from eva.app.policy import device_of
+        from eva.rewards.pairwise import PairwiseReward
+        from eva.rewards.preference import PreferenceModel
+
+        model = PreferenceModel.load(
+            str(resolve(section.model)),
+            device=device_of(device),
+            batch_tokens=section.batch_tokens,
+            max_length=section.max_length,
+        )
+        return PairwiseReward(model)
     if isinstance(section, Python):
         from eva.rewards.function import FunctionReward
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from eva.app.config import Config
 from eva.app.config_judge import Judge, Pairwise
 from eva.app.config_parts import InstructEvolver
-from eva.app.config_rewards import Classifier, Relevance
+from eva.app.config_rewards import Classifier, Preference, Relevance
 from eva.app.config_verifiers import JsonSchema, Mathematics, Pattern
 from eva.planning.lookup import Source, look_at, look_for
 
@@ -19,7 +19,7 @@ def reward_models(game: Config) -> Iterator[Source]:
         ConfigError: one is there and cannot do it.
     """
     for part in game.reward.leaves():
-        if isinstance(part, Classifier | Relevance):
+        if isinstance(part, Classifier | Preference | Relevance):
             kind = "encoder" if isinstance(part, Relevance) else ""
             yield look_for(part.model, role=f"reward {part.name}", kind=kind)
         elif isinstance(part, Judge | Pairwise) and part.model:

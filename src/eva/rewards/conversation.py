@@ -86,9 +86,8 @@ class Conversations:
         return row if len(row.ids) <= limit else None
 
     def _chat(self, messages: Sequence[Message], answer: str) -> tuple[int, ...]:
-        if messages[0].role == "system" and not self.takes_system:
-            system, user, *rest = messages
-            messages = (Message("user", f"{system.content}\n\n{user.content}"), *rest)
+        if not self.takes_system:
+            messages = without_system(messages)
         turns = [{"role": m.role, "content": m.content} for m in messages]
         turns.append({"role": "assistant", "content": answer})
         ids = self.tokenizer.apply_chat_template(turns, tokenize=True, return_dict=False)
@@ -100,6 +99,14 @@ class Conversations:
             text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
         )
         return [end for _, end in encoding["offset_mapping"]]
+
+
+def without_system(messages: Sequence[Message]) -> Sequence[Message]:
+    """Return the turns with a system message moved to the head of the first user's."""
+    if messages[0].role != "system":
+        return messages
+    system, user, *rest = messages
+    return (Message("user", f"{system.content}\n\n{user.content}"), *rest)
 
 
 def _takes_system(tokenizer: PreTrainedTokenizerBase) -> bool:
