@@ -279,6 +279,31 @@ def test_parts_of_your_own_are_taken():
     assert (creator._informativeness, creator._sampler) == (info, sampler)
 
 
+def test_an_ensemble_of_reward_functions_is_watched_for_disagreement(make_trainer):
+    def other(*, completions, **columns):
+        return [float(len(text) % 3) for text in completions]
+
+    trainer, _ = make_trainer(rewards=[other], max_steps=4)
+    Creator(evolver=Wordy(), sizes=SMALL, gates=(), ensemble=True).attach(trainer)
+    trainer.train()
+    logged = [row for row in trainer.state.log_history if "eva/disagreement" in row]
+    assert logged
+    assert all(row["eva/disagreement"] >= 0 for row in logged)
+    members = population(trainer)
+    assert len(members.table("scores")) == 16
+    members.close()
+
+
+def test_an_ensemble_needs_functions_and_a_metric_of_spread(make_trainer):
+    trainer, _ = make_trainer()
+    with pytest.raises(ConfigError, match="ensemble: the trainer has one reward function"):
+        Creator(ensemble=True).attach(trainer)
+    with pytest.raises(ConfigError, match="unknown metric of the spread of rewards 'avg'"):
+        Creator(informativeness="avg", ensemble=True)
+    with pytest.raises(ConfigError, match="ensemble: informativeness is a function"):
+        Creator(informativeness=lambda rewards: None, ensemble=True)
+
+
 def test_sizes_and_prompts_must_fit_the_trainer(make_trainer):
     trainer, _ = make_trainer()
     with pytest.raises(ConfigError, match=r"sizes.batch = 3, but a generation batch .* has 4"):

@@ -94,6 +94,21 @@ def test_functions_are_watched_and_their_output_goes_on():
     assert seen.take() == []
 
 
+def test_an_ensemble_s_members_are_kept_where_all_scored():
+    seen = Observer(
+        [1.0, 0.5],
+        slots=lambda rows: [9] * rows,
+        training=lambda: True,
+        truncated=lambda ids: False,
+        ensemble=True,
+    )
+    given, _ = columns()
+    seen.watch(0, plain)(**given)
+    asyncio.run(seen.watch(1, awaited)(**given))
+    # 1 + 0.5 x 2, as the mean of 2 and 2; the other answer lacks a score
+    assert seen.take() == [Answer(4, 2.0, False, (2.0, 2.0)), Answer(4, 1.5, False)]
+
+
 def test_objects_and_partials_are_watched_too():
     seen = observer([1.0, 1.0])
     first, second = seen.watch(0, Called()), seen.watch(1, functools.partial(plain, k=1))

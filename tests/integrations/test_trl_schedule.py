@@ -3,6 +3,7 @@ import json
 import pytest
 
 from eva.creator.informativeness import informativeness
+from eva.creator.noise import correction
 from eva.creator.online import BufferCreator, OnlineSizes
 from eva.creator.sampling import greedy
 from eva.errors import RunError
@@ -32,7 +33,7 @@ def plan(**changed):
     return Plan(**given | changed)
 
 
-def schedule(population=None, **changed):
+def schedule(population=None, correction=None, **changed):
     if population is None:
         population = Population()
         population.create()
@@ -43,6 +44,7 @@ def schedule(population=None, **changed):
         sampler=greedy,
         evolver=Numbered(),
         sizes=OnlineSizes(batch=2, buffer=2, children=2),
+        correction=correction,
     )
     return Schedule(made, creator, population)
 
@@ -92,6 +94,28 @@ def test_a_judged_batch_has_children_in_a_later_one(begun):
     assert (second["max"], second["min"]) == (1.0, 0.0)
     info = begun.population.table("informativeness")
     assert [row["drawn"] for row in info] == [None, 0]
+
+
+def test_what_an_ensemble_disagrees_about_is_logged_and_does_not_count():
+    def judged(*, corrected):
+        made = schedule(correction=correction("a_avg") if corrected else None)
+        made.begin()
+        made.draw(0)
+        # both prompts have rewards 0 and 1; of the second the members say the opposite
+        members = [(0.0, 0.0), (1.0, 1.0), (3.0, -3.0), (-2.0, 4.0)]
+        given = [
+            a._replace(members=m) for a, m in zip(answers(0, 0, 1, 0, 1), members, strict=True)
+        ]
+        made.judge(given, step=1)
+        return made.population.table("informativeness"), made.figures[0]
+
+    plain, figures = judged(corrected=False)
+    assert [row["value"] for row in plain] == [0.5, 0.5]
+    # the second prompt's rest is +-3: the root of 4 x 3^2, over one degree of freedom
+    assert figures["disagreement"] == (0 + 6.0) / 2
+    corrected, figures = judged(corrected=True)
+    assert [row["value"] for row in corrected] == [0.5, 0.0]
+    assert figures["disagreement_correlation"] == -1.0
 
 
 def test_unscored_answers_are_counted_and_a_prompt_without_any_is_never_a_seed(begun):

@@ -25,6 +25,7 @@ from eva.creator.gates.eval_overlap import EvalOverlap
 from eva.creator.gates.length_band import LengthBand
 from eva.creator.gates.meta_text import MetaText
 from eva.creator.informativeness import informativeness as metric
+from eva.creator.noise import Correction, correction
 from eva.creator.online import BufferCreator, OnlineSizes
 from eva.creator.rules import OPERATORS, RuleEvolver, Rules
 from eva.creator.sampling import SAMPLERS
@@ -64,6 +65,7 @@ class Creator:
         gates: Sequence[Gate] | None = None,
         sizes: OnlineSizes | None = None,
         constraints: Constraints | None = None,
+        ensemble: bool = False,
         seed: int | None = None,
         folder: Path | str | None = None,
     ) -> None:
@@ -78,11 +80,14 @@ class Creator:
                 the trainer's evaluation set.
             sizes: how many prompts go where; `batch` follows from the trainer.
             constraints: put on the data set's prompts before training, for `constraints_met`.
+            ensemble: whether the trainer's reward functions judge the same thing. Then what they
+                disagree about is logged, and taken out of the informativeness.
             seed: of every draw; by default the trainer's.
             folder: where the population is kept; by default `eva` in the trainer's output folder.
 
         Raises:
-            ConfigError: there is no metric, sampler or evolver of that name.
+            ConfigError: there is no metric, sampler or evolver of that name, or, for an ensemble,
+                the metric is no spread of rewards.
         """
         if isinstance(sampler, str) and sampler not in SAMPLERS:
             raise ConfigError(unknown_name("sampler", sampler, SAMPLERS))
@@ -91,6 +96,7 @@ class Creator:
         self._informativeness = (
             metric(informativeness) if isinstance(informativeness, str) else informativeness
         )
+        self._correction = _correction(informativeness) if ensemble else None
         self._sampler = SAMPLERS[sampler] if isinstance(sampler, str) else sampler
         self._evolver = evolver
         self._gates = gates
@@ -110,6 +116,11 @@ class Creator:
             DataError: a row of its data set holds no prompt.
         """
         refuse_unfit(trainer)
+        if self._correction and len(trainer.reward_funcs) < 2:
+            raise ConfigError(
+                "ensemble: the trainer has one reward function, expected two or more that judge "
+                "the same thing: leave ensemble out"
+            )
         args = trainer.args
         layout = layout_of(trainer)
         steps = steps_of(trainer, layout)
@@ -138,6 +149,7 @@ class Creator:
             plan,
             make=partial(self._creator, plan, sizes, trainer.eval_dataset),
             population=folder / POPULATION,
+            ensemble=self._correction is not None,
         )
         trainer.train_dataset = callback.slots
         trainer.shuffle_dataset = False
@@ -164,6 +176,7 @@ class Creator:
             evolver=self._rules(plan.format) if isinstance(self._evolver, str) else self._evolver,
             gates=gates,
             sizes=sizes,
+            correction=self._correction,
         )
 
     def _rules(self, form: Format) -> RuleEvolver:
@@ -172,6 +185,15 @@ class Creator:
         # on another topic a reference answer is wrong: with such columns the topic stays
         names = ("add", "harden", "swap") if form.columns else tuple(OPERATORS)
         return RuleEvolver(rules, weights=dict.fromkeys(names, 1.0))
+
+
+def _correction(informativeness: str | Informativeness) -> Correction:
+    if not isinstance(informativeness, str):
+        raise ConfigError(
+            "ensemble: informativeness is a function, whose noise is not known: name a metric, or "
+            "leave ensemble out"
+        )
+    return correction(informativeness)
 
 
 def _gates(measured: Json) -> list[Gate]:

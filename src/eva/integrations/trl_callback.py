@@ -37,6 +37,7 @@ class EvaCallback(TrainerCallback, ExportableState):
         *,
         make: Callable[[], BufferCreator],
         population: Path,
+        ensemble: bool = False,
     ) -> None:
         """Make a callback that is not yet one of the trainer's.
 
@@ -46,6 +47,7 @@ class EvaCallback(TrainerCallback, ExportableState):
             plan: what the run is.
             make: makes the creator; called where training begins, on the first rank.
             population: the population's file.
+            ensemble: whether the reward functions are one.
         """
         self.slots = slots
         self._plan = plan
@@ -61,6 +63,7 @@ class EvaCallback(TrainerCallback, ExportableState):
             slots=lambda rows: plan.layout.slots_of(self._micro_step, rank=rank, rows=rows),
             training=lambda: bool(trainer.model.training),
             truncated=lambda ids: len(ids) >= trainer.max_completion_length and ids[-1] not in ends,
+            ensemble=ensemble,
         )
 
     def watched(self, rewards: Sequence[Reward]) -> list[Reward]:

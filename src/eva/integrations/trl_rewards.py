@@ -31,6 +31,8 @@ class Answer(NamedTuple):
     """The trainer's total; None where no function gave a finite one."""
     truncated: bool
     """Whether the token limit cut it off; False where only reward models score."""
+    members: tuple[float, ...] = ()
+    """What each function gave, if they are an ensemble and all did; their mean is the reward."""
 
 
 class Observer:
@@ -43,6 +45,7 @@ class Observer:
         slots: Callable[[int], Sequence[int]],
         training: Callable[[], bool],
         truncated: Callable[[Sequence[int]], bool],
+        ensemble: bool = False,
     ) -> None:
         """Watch as many functions as there are weights.
 
@@ -52,6 +55,7 @@ class Observer:
                 models score, which see texts but no columns.
             training: whether it trains now, or evaluates.
             truncated: whether these token ids were cut off by the limit.
+            ensemble: whether to keep what each function gave.
         """
         self.figures: list[Mapping[str, float]] = []
         """What is logged with the next answers, by name."""
@@ -59,6 +63,7 @@ class Observer:
         self._slots = slots
         self._training = training
         self._truncated = truncated
+        self._ensemble = ensemble
         self._scores: dict[int, list[float | None]] = {}
         self._rows: list[int] | None = None
         self._cut: list[bool] | None = None
@@ -122,7 +127,8 @@ class Observer:
         rows = self._rows or list(self._slots(len(scores)))
         cut = self._cut or [False] * len(scores)
         rewards = totals(columns, self._weights)
-        self._answers += map(Answer, rows, rewards, cut)
+        given = members(columns, self._weights) if self._ensemble else [()] * len(rewards)
+        self._answers += map(Answer, rows, rewards, cut, given)
         self._scores, self._rows, self._cut = {}, None, None
 
 
@@ -138,6 +144,20 @@ def totals(
     sums = np.nansum(values * np.asarray(weights, dtype=np.float32)[:, None], axis=0)
     sums[np.isnan(values).all(axis=0)] = np.nan
     return [float(total) if np.isfinite(total) else None for total in sums]
+
+
+def members(
+    scores: Sequence[Sequence[float | None]], weights: Sequence[float] | np.ndarray[Any, Any]
+) -> list[tuple[float, ...]]:
+    """Return each answer's scores by function, scaled so that their mean is the weighted sum.
+
+    None for an answer that a function left out: (F, B) and (F,) -> B tuples of F, or empty.
+
+    >>> members([[1.0, None], [2.0, 4.0]], [1.0, 0.5])
+    [(2.0, 2.0), ()]
+    """
+    scaled = np.array(scores, dtype=np.float64) * np.asarray(weights)[:, None] * len(scores)
+    return [tuple(row) if np.isfinite(row).all() else () for row in scaled.T.tolist()]
 
 
 def is_async(function: Callable[..., object]) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from eva import disagreement
 from eva.creator.online import BufferCreator
 from eva.errors import RunError
 from eva.integrations.trl_rewards import Answer
@@ -218,7 +219,7 @@ class Schedule:
             _scored(prompt, given, policy=f"step-{step}")
             for prompt, given in zip(draw.prompts, answers, strict=True)
         ]
-        estimates = creator.rank([group.rewards for group in groups])
+        estimates = creator.rank([group.rewards for group in groups], disagreement.noise(groups))
         seeds = creator.seeds(estimates.values, self._streams(batch, "seeds"))
         evolutions = creator.evolve(
             [draw.prompts[i] for i in seeds],
@@ -296,7 +297,10 @@ def _scored(prompt: Prompt, answers: Sequence[Answer], *, policy: str) -> Scored
     responses = tuple(
         Response("", (), finish="length" if answer.truncated else "stop") for answer in answers
     )
-    scores = tuple(Score(a.reward, cause="none" if a.reward is None else "") for a in answers)
+    scores = tuple(
+        Score(a.reward, cause="none" if a.reward is None else "", members=a.members)
+        for a in answers
+    )
     return ScoredGroup(Group(prompt, (), responses, policy), scores)
 
 
@@ -308,12 +312,14 @@ def _figures(
     evolutions: Sequence[Evolution],
 ) -> dict[str, float]:
     rewards = [group.rewards for group in groups]
+    disagreed = disagreement.figures(groups, _known(estimates.values.tolist()))
     info = [value for value in estimates.values.tolist() if not math.isnan(value)]
     flat = sum(len({r for r in group if r is not None}) < 2 for group in rewards)
     unscored = sum(reward is None for group in rewards for reward in group)
     return {
         "phase": float(PHASES.index(draw.phase)),
         **({"info_mean": sum(info) / len(info)} if info else {}),
+        **{name: value for name, value in disagreed.items() if value is not None},
         "without_contrast": flat / len(groups),
         "unscored": unscored / sum(map(len, rewards)),
         "replayed": float(draw.replayed),
