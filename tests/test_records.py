@@ -46,7 +46,8 @@ def test_parts_are_averaged_by_prompt_and_those_of_parts_left_out():
     other = parted({"rule": 1.0})
     figures = records.of_answers([one, other])
     assert figures["parts"] == {"cost": 3.0, "rule": 0.75}
-    assert figures["part_deviations"] == pytest.approx({"cost": 1.0, "rule": (2 / 9) ** 0.5})
+    deviations = records.of_deviations([one, other])["part_deviations"]
+    assert deviations == pytest.approx({"cost": 1.0, "rule": (2 / 9) ** 0.5})
     assert "parts" not in records.of_answers([group("a", [1.0])])
 
 

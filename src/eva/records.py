@@ -59,7 +59,7 @@ def of_round(
         "counts": {"prompts": len(prompts), "evolved": evolved, "human": len(prompts) - evolved},
         "tokens": tokens | {"total": sum(tokens.values())},
         "creator": {**of_prompts(prompts), **creator, **of_contrast(scored)},
-        "solver": answers | dict(solver),
+        "solver": answers | of_deviations(scored) | dict(solver),
     }
 
 
@@ -152,7 +152,7 @@ def of_steps(t: int, steps: Sequence[Step]) -> dict[str, Json]:
             **of_contrast(scored),
             **{n.removeprefix("creator/"): v for n, v in last.items() if n.startswith("creator/")},
         },
-        "solver": {**answers, "training": trained},
+        "solver": {**answers, **of_deviations(scored), "training": trained},
     }
 
 
@@ -288,20 +288,30 @@ def of_answers(scored: Sequence[ScoredGroup]) -> dict[str, Json]:
 
 
 def of_parts(scored: Sequence[ScoredGroup]) -> dict[str, Json]:
-    """Return means and deviations of the parts that a reward is made of; nothing without any.
+    """Return the means over prompts of what a reward is made of; nothing without any."""
+    means = {
+        name: mean(float(np.mean(row)) for row in rows if row)
+        for name, rows in _parts(scored).items()
+    }
+    return {"parts": means} if means else {}
 
-    Means are over prompts, as of the reward itself, deviations over responses. Parts of parts are
-    left out.
-    """
+
+def of_deviations(scored: Sequence[ScoredGroup]) -> dict[str, Json]:
+    """Return the standard deviations over answers of what a reward is made of."""
+    spread = {
+        name: float(np.std([value for row in rows for value in row]))
+        for name, rows in _parts(scored).items()
+    }
+    return {"part_deviations": spread} if spread else {}
+
+
+def _parts(scored: Sequence[ScoredGroup]) -> dict[str, list[list[float]]]:
+    """Return values by name, prompt and answer; parts of parts are left out."""
     names = {n for group in scored for s in group.scores for n in s.parts if "/" not in n}
-    if not names:
-        return {}
-    means, deviations = {}, {}
-    for name in sorted(names):
-        rows = [[s.parts[name] for s in group.scores if name in s.parts] for group in scored]
-        means[name] = mean(float(np.mean(row)) for row in rows if row)
-        deviations[name] = float(np.std([value for row in rows for value in row]))
-    return {"parts": means, "part_deviations": deviations}
+    return {
+        name: [[s.parts[name] for s in group.scores if name in s.parts] for group in scored]
+        for name in sorted(names)
+    }
 
 
 def of_comparisons(scored: Sequence[ScoredGroup]) -> dict[str, Json]:

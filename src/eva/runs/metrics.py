@@ -23,7 +23,6 @@ _ANSWERS = {
     "reward_worst": Metric("mean over prompts of the worst answer's reward", "reward"),
     "without_contrast": Metric("prompts whose answers all have the same reward", "share"),
     "parts/{part}": Metric("mean over prompts of a part of the reward", "reward"),
-    "part_deviations/{part}": Metric("its standard deviation over answers", "reward"),
     "unscored/{cause}": Metric("responses without a reward, by cause", "responses"),
     "judged_pairs": Metric("pairs of answers that a pairwise reward judged", "pairs"),
     "order_changes": Metric("of them, verdicts that change with the order", "share"),
@@ -101,6 +100,9 @@ METRICS: Mapping[str, Metric] = {
     **{f"solver/{name}": metric for name, metric in _ANSWERS.items()},
     "creator/diversity": Metric(
         "different runs of three words among all those of the round's prompts", "share"
+    ),
+    "solver/part_deviations/{part}": Metric(
+        "standard deviation over answers of a part of the reward", "reward"
     ),
     "solver/pairs": Metric("training examples made", "examples"),
     "solver/skipped/{cause}": Metric("prompts without an example, by cause", "prompts"),
