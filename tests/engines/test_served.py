@@ -7,6 +7,7 @@ import sys
 import psutil
 import pytest
 
+from eva.engines.leftover import unwatch
 from eva.engines.local import LocalEngine, LocalSettings
 from eva.engines.lora import LoraSettings
 from eva.engines.policy import load_policy
@@ -20,7 +21,7 @@ from eva.types import Example, Message, Prompt, SamplingParams
 
 # answers with a digest of the weights, how often it was asked, and the last word of the request
 SCRIPT = """
-import hashlib, json, pathlib, sys
+import hashlib, json, os, pathlib, sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 weights = pathlib.Path(sys.argv[1], "model.safetensors").read_bytes()
@@ -35,6 +36,9 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         asked = body["messages"][-1]["content"]
         print("asked", body["model"] == sys.argv[1], len(body["messages"]), flush=True)
+        if asked == "die":
+            print("no memory left", flush=True)
+            os._exit(9)
         if "break" in asked:
             return self.reply({"error": {"message": "out of memory"}}, 401)
         text = f"{digest} {asked.split()[-1]}"
@@ -201,11 +205,31 @@ def test_a_fault_comes_with_the_servers_own_words(served):
         sample(served(), "break it")
 
 
+def test_a_server_that_ends_while_it_answers_says_so(served):
+    with pytest.raises(
+        GenerationError, match=r"(?s)ended with exit code 9 while it answered.*no memory left"
+    ):
+        sample(served(), "die")
+
+
+def test_a_server_is_watched_as_long_as_it_runs(served):
+    def watchers():
+        children = psutil.Process().children()
+        return [child for child in children if "eva.engines.leftover" in child.cmdline()]
+
+    engine = served()
+    sample(engine, "x")
+    assert len(watchers()) == 1
+    engine.close()
+    assert not watchers()
+
+
 def test_the_server_of_a_killed_run_is_ended_before_the_next(served, tmp_path):
     engine = served()
     sample(engine, "x")
     left = engine._server._process
-    engine._server.end.detach()  # as a kill would
+    _, _, (*_, watcher), _ = engine._server.end.detach()
+    unwatch(watcher)  # as if both were killed
     engine._server = None
     sample(served(), "x")
     assert pid(tmp_path) != left.pid

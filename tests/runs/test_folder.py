@@ -584,3 +584,16 @@ def test_how_a_server_is_reached_may_change_and_what_it_is_asked_may_not(tmp_pat
         assert folder.config == moved
     with pytest.raises(RunError, match="another config"):
         RunFolder.create(tmp_path / "run", config(model="other"))
+
+
+def test_how_a_policys_own_server_is_started_may_change_and_whether_it_has_one_may_not(tmp_path):
+    def config(serve):
+        return {"policy": {"model": "m", "serve": serve}}
+
+    RunFolder.create(tmp_path / "run", config({"command": ["a"], "seconds": 1})).close()
+    changed = config({"command": ["b"], "seconds": 2})
+    RunFolder.create(tmp_path / "run", changed).close()
+    with RunFolder.open_readonly(tmp_path / "run") as folder:
+        assert folder.config == changed
+    with pytest.raises(RunError, match="another config"):
+        RunFolder.create(tmp_path / "run", config(None))

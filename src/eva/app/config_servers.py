@@ -79,6 +79,13 @@ class Serve(Section):
             )
         return command
 
+    @field_validator("path", "ready")
+    @classmethod
+    def _is_a_path(cls, path: str) -> str:
+        if not path.startswith("/"):
+            raise ValueError(f"got {path!r}, expected a path that begins with / such as '/v1'")
+        return path
+
     @field_validator("command")
     @classmethod
     def _has_places(cls, command: tuple[str, ...]) -> tuple[str, ...]:

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx2
-import psutil
 
 from eva.engines.chat import encode_prompt, merge_system, takes_system, tokenised
+from eva.engines.leftover import NOTE, end_all, end_left_over, unwatch, watch
 from eva.errors import DataError, GenerationError
 from eva.protocols import Generator
 from eva.types import Example, Group, Prompt, SamplingParams
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from eva.engines.policy import Policy
     from eva.protocols import Objective
     from eva.rng import Streams
-
-PATIENCE = 20.0
-"""Seconds between asking a server to end and ending it."""
 
 _log = logging.getLogger(__name__)
 
@@ -95,7 +92,8 @@ class ServedEngine:
         try:
             groups = self._server.generator.sample(sent, params, streams)
         except GenerationError as error:
-            raise GenerationError(f"{error}{self._server.words()}") from error
+            said = self._server.ended() or error
+            raise GenerationError(f"{said}{self._server.words()}") from error
         for i, group in zip(asked, groups, strict=True):
             answered = replace(found[i], responses=group.responses)
             found[i] = tokenised(self.policy, answered)
@@ -168,7 +166,7 @@ class _Server:
     def __init__(self, serving: Serving, export: Callable[[Path], None]) -> None:
         folder = serving.folder.absolute()
         weights, self._log = folder / "model", folder / "log.txt"
-        _end_left_over(folder / "pid")
+        end_left_over(folder)
         shutil.rmtree(weights, ignore_errors=True)
         weights.mkdir(parents=True)
         export(weights)
@@ -179,8 +177,8 @@ class _Server:
             for word in serving.command
         ]
         self._process = _started(command, self._log)
-        (folder / "pid").write_text(str(self._process.pid), encoding="ascii")
-        self.end = weakref.finalize(self, _end, self._process, folder)
+        (folder / NOTE).write_text(str(self._process.pid), encoding="ascii")
+        self.end = weakref.finalize(self, _end, self._process, folder, watch(folder))
         address = f"http://127.0.0.1:{port}"
         self._wait(f"{address}{serving.ready}", serving)
         self.generator = serving.ask(f"{address}{serving.path}", str(weights))
@@ -190,6 +188,17 @@ class _Server:
         text = self._log.read_text(encoding="utf-8", errors="replace").strip()
         last = "\n".join(text.splitlines()[-15:])
         return f"\n(all that the server said is in {self._log})\n{last}" if last else ""
+
+    def ended(self) -> str:
+        """Return how the server ended while it answered; empty if it runs."""
+        code = self._process.poll()
+        if code is None:
+            return ""
+        return (
+            f"policy.serve: the server ended with exit code {code} while it answered: see what it "
+            "said, change policy.serve.command if need be, and run the config into the same "
+            "folder again"
+        )
 
     def _wait(self, address: str, serving: Serving) -> None:
         deadline = time.monotonic() + serving.seconds
@@ -237,41 +246,13 @@ def _started(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         ) from error
 
 
-def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
+def _end(process: subprocess.Popen[bytes], folder: Path, watcher: subprocess.Popen[bytes]) -> None:
     """End a server with all that it started, and remove its copy of the weights."""
-    _end_all(process.pid)
+    end_all(process.pid)
     process.wait()
     shutil.rmtree(folder / "model", ignore_errors=True)
-    (folder / "pid").unlink(missing_ok=True)
-
-
-def _end_left_over(note: Path) -> None:
-    """End the server of a run that was killed: it would keep its memory."""
-    if not note.exists():
-        return
-    try:
-        left = psutil.Process(int(note.read_text(encoding="ascii")))
-        # the number may belong to another program by now
-        ours = any(str(note.parent) in word for word in left.cmdline())
-    except (psutil.Error, ValueError):
-        return
-    if ours:
-        _end_all(left.pid)
-
-
-def _end_all(pid: int) -> None:
-    try:
-        first = psutil.Process(pid)
-        family = [*first.children(recursive=True), first]
-    except psutil.NoSuchProcess:
-        return
-    for end in (psutil.Process.terminate, psutil.Process.kill):
-        for process in family:
-            try:
-                end(process)
-            except psutil.NoSuchProcess:
-                continue
-        _, family = psutil.wait_procs(family, timeout=PATIENCE)
+    (folder / NOTE).unlink(missing_ok=True)
+    unwatch(watcher)
 
 
 def _free_port() -> int:

@@ -37,6 +37,10 @@ _REACHED = frozenset(
 )
 """Keys of a table `server` that say how it is reached and what it may cost, not what is played."""
 
+_STARTED = "serve"
+"""The table that says how the policy's own server is started and asked: what is played is the same
+whatever it holds, and whoever finds the command wrong in round 3 has to be able to change it."""
+
 # What a kill may leave of a folder before `run.json` says that it is one.
 _BEGUN = frozenset({"lock", ".run.json.tmp", "population.sqlite", "population.sqlite-journal"})
 
@@ -59,7 +63,7 @@ class RunFolder:
     ) -> Self:
         """Make a run folder, or open that of an interrupted run of the same config.
 
-        How a server is reached, and what it may cost, can have changed.
+        How a server is started or reached, and what it may cost, can have changed.
         `config` is what is played, as JSON; `info` is kept beside it (a command line, a seed).
 
         Raises:
@@ -201,6 +205,8 @@ def _played(config: Json, table: str = "") -> Json:
         return [_played(item) for item in config]
     if not isinstance(config, Mapping):
         return config
+    if table == _STARTED:
+        return {}
     left = _REACHED if table == "server" else frozenset()
     return {key: _played(value, key) for key, value in config.items() if key not in left}
 

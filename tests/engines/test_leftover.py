@@ -1,0 +1,62 @@
+"""Servers end with the process that started them, however that ends."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from eva.engines.leftover import NOTE, end_all, end_left_over, unwatch, watch
+
+# starts a "server", has it watched, says its number, and waits to be killed
+STARTER = """
+import pathlib, subprocess, sys, time
+from eva.engines.leftover import NOTE, watch
+
+folder = pathlib.Path(sys.argv[1])
+sleeping = [sys.executable, "-c", "import time; time.sleep(60)", str(folder / "model")]
+server = subprocess.Popen(sleeping, start_new_session=True)
+(folder / NOTE).write_text(str(server.pid))
+watch(folder)
+print(server.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_server_ends_when_whoever_started_it_is_killed(tmp_path, how):
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    server = psutil.Process(int(starter.stdout.readline()))
+    starter.send_signal(how)
+    starter.communicate()
+    server.wait(20)
+    assert not server.is_running()
+
+
+def test_a_watch_that_is_over_ends_nothing(tmp_path):
+    watcher = watch(tmp_path)
+    assert watcher.poll() is None
+    (tmp_path / NOTE).write_text(str(os.getpid()))
+    unwatch(watcher)
+    assert watcher.returncode is not None
+    end_left_over(tmp_path)  # not a server of this folder: this process lives on
+
+
+def test_what_a_server_started_ends_although_the_server_has():
+    script = "import subprocess, sys; print(subprocess.Popen(sys.argv[1:]).pid, flush=True)"
+    sleeping = [sys.executable, "-c", "import time; time.sleep(60)"]
+    server = subprocess.Popen(
+        [sys.executable, "-c", script, *sleeping],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    child = psutil.Process(int(server.stdout.readline()))
+    server.wait()
+    end_all(server.pid)
+    server.stdout.close()
+    assert not child.is_running()
