@@ -13,6 +13,7 @@ from eva.app import play
 from eva.app.config_rewards import Reward
 from eva.app.judges import Judges
 from eva.app.load import parse_config
+from eva.app.progress import Silent
 from eva.app.rewards import reward_model
 from eva.errors import RewardError
 from eva.runs.folder import RunFolder
@@ -99,6 +100,26 @@ def test_the_result_is_kept_and_the_judge_not_asked_again(loopback, tmp_path):
     again = Judges("cpu", tmp_path)
     again.reward(made)
     again.admit()
+    assert len(server.asked) == asked
+
+
+@pytest.mark.parametrize(("name", "asked"), [("judge", 80), ("pairwise", 120)])
+def test_a_test_is_seen_as_it_goes(loopback, name, asked):
+    seen = []
+
+    class Watching(Silent):
+        def begin(self, stage, total, *, done=0, unit="prompts"):
+            seen.append((stage, total, unit))
+
+        def advance(self, done, **figures):
+            seen.append(done)
+
+        def end(self):
+            seen.append("end")
+
+    server = loopback(replying(good_judge))
+    reward_model(section(**served(server, name=name)), device="cpu", progress=Watching())
+    assert seen == [(Stage(0, f"test/{name}"), 60, "pairs"), 12, 24, 36, 48, 60, "end"]
     assert len(server.asked) == asked
 
 

@@ -124,7 +124,7 @@ class Parts:
     @cached_property
     def judges(self) -> Judges:
         """What makes the reward's judges, and tests them."""
-        return Judges(self.config.policy.device, self.folder)
+        return Judges(self.config.policy.device, self.folder, progress=self.progress)
 
     def creator(self) -> Creator | None:
         """Return the creator, or None where human prompts alone are played."""

@@ -5,11 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eva.app.config_judge import Judge, JudgeSection, Pairwise
+from eva.app.progress import Silent
 from eva.errors import RewardError
-from eva.protocols import Generator, RewardModel
+from eva.protocols import Generator, Progress, RewardModel
 from eva.runs.durable import replace_bytes
+from eva.types import Stage
+
+if TYPE_CHECKING:
+    from eva.rewards.judge_check import Report
 
 
 class Judges:
@@ -19,9 +25,12 @@ class Judges:
     again when the run is resumed.
     """
 
-    def __init__(self, device: str, folder: Path | None = None) -> None:
+    def __init__(
+        self, device: str, folder: Path | None = None, *, progress: Progress | None = None
+    ) -> None:
         self._device = device
         self._folder = folder
+        self._progress = progress or Silent()
         self._generators: dict[str, Generator] = {}
         self._untested: dict[str, tuple[JudgeSection, RewardModel]] = {}
 
@@ -56,13 +65,11 @@ class Judges:
         Raises:
             RewardError: a judge failed, with what it said of good and corrupted answers.
         """
-        from eva.rewards.judge_check import check_judge
-
         for key in list(self._untested):
             section, reward = self._untested[key]
             path = None if self._folder is None else self._folder / f"judge-{key}.json"
             if path is None or not _passed(path):
-                report = check_judge(reward, compares=isinstance(section, Pairwise))
+                report = self._test(section, reward)
                 if path is not None:
                     kept = {"reward": section.name, "judge": _named(section)} | report.json()
                     replace_bytes(path, json.dumps(kept, indent=1).encode())
@@ -73,6 +80,17 @@ class Judges:
                         "template, or set self_test = false to use it all the same"
                     )
             del self._untested[key]
+
+    def _test(self, section: JudgeSection, reward: RewardModel) -> Report:
+        from eva.rewards.judge_check import cases, check_judge
+
+        # shown as a stage: a large judge on a small machine takes minutes for it
+        self._progress.begin(Stage(0, f"test/{section.name}"), len(cases()), unit="pairs")
+        try:
+            compares = isinstance(section, Pairwise)
+            return check_judge(reward, compares=compares, advance=self._progress.advance)
+        finally:
+            self._progress.end()
 
     def _generator(self, section: JudgeSection) -> Generator:
         source = section.server.model_dump_json() if section.server else section.model

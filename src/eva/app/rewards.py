@@ -27,16 +27,23 @@ from eva.app.config_verifiers import (
 )
 from eva.app.judges import Judges
 from eva.data.assets import resolve
-from eva.protocols import RewardModel
+from eva.protocols import Progress, RewardModel
 
 if TYPE_CHECKING:
     from eva.rewards.guard import Guarded
 
 
-def reward_model(section: Reward, *, device: str, judges: Judges | None = None) -> Guarded:
+def reward_model(
+    section: Reward,
+    *,
+    device: str,
+    judges: Judges | None = None,
+    progress: Progress | None = None,
+) -> Guarded:
     """Return the reward of a config's section; a reward that breaks as a whole stops the run.
 
-    Judges are made by `judges`, whose caller has them tested; by default they are tested at once.
+    Judges are made by `judges`, whose caller has them tested; by default they are tested at once,
+    which `progress` sees.
 
     Raises:
         ConfigError: what it is made with is not there.
@@ -44,7 +51,7 @@ def reward_model(section: Reward, *, device: str, judges: Judges | None = None) 
     """
     from eva.rewards.guard import Guarded
 
-    made_by = judges or Judges(device)
+    made_by = judges or Judges(device, progress=progress)
     made = Guarded(_bare(section, device, made_by))
     if judges is None:
         made_by.admit()

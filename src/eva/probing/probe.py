@@ -58,7 +58,7 @@ def probe(game: Config, *, limit: int, progress: Progress) -> Probe:
     params = SamplingParams(section.n, section.temperature, section.top_p, section.max_tokens)
     streams = Streams(game.seed, 0, "probe/answer")
     journal, engine = MemoryJournal(progress=progress), parts.engine
-    reward = reward_model(game.reward, device=game.policy.device)
+    reward = reward_model(game.reward, device=game.policy.device, progress=progress)
     groups = journal.map(
         Stage(0, "probe/answer"),
         asked,

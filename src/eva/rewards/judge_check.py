@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -34,6 +34,9 @@ MOST_ORDER_CHANGES = 0.3
 
 KINDS = ("false", "ignoring", "truncated", "off_topic", "shuffled", "repeated")
 """How answers are corrupted."""
+
+_AT_ONCE = 12
+"""Pairs judged at once: all three of a request, so that its good answer is asked about once."""
 
 _OUTCOMES = ("right", "tied", "wrong", "unread")
 
@@ -100,14 +103,21 @@ class Report:
         return asdict(self) | {"faults": list(self.faults), "passed": not self.faults}
 
 
-def check_judge(reward: RewardModel, *, compares: bool) -> Report:
+def check_judge(
+    reward: RewardModel, *, compares: bool, advance: Callable[[int], None] = lambda done: None
+) -> Report:
     """Let a judge judge the cases; `compares` says whether it looks at two answers at once.
+
+    `advance` is called with the number of pairs that are done.
 
     Raises:
         GenerationError: the judge is broken as a whole.
     """
     some = cases()
-    scored = reward.score([_group(case) for case in some])
+    scored: list[ScoredGroup] = []
+    for start in range(0, len(some), _AT_ONCE):
+        scored += reward.score([_group(case) for case in some[start : start + _AT_ONCE]])
+        advance(len(scored))
     read = [_outcome(group) for group in scored]
     outcomes = {kind: dict.fromkeys(_OUTCOMES, 0) for kind in KINDS}
     for case, outcome in zip(some, read, strict=True):

@@ -110,7 +110,7 @@ def score(at: At, groups: Path, *, out: Path) -> dict[str, Json]:
     """
     _refuse_existing(out)
     answered = rollouts.read_groups(groups)
-    reward = reward_model(at.game.reward, device=at.game.policy.device)
+    reward = reward_model(at.game.reward, device=at.game.policy.device, progress=at.progress)
     scored = MemoryJournal(progress=at.progress).map(
         Stage(at.round, "score"),
         answered,
