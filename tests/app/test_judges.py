@@ -53,7 +53,7 @@ def test_a_local_model_is_loaded_once_for_both_rewards():
     judges = Judges("cpu")
     judge = judges.reward(section(name="judge", model="random:tiny", max_tokens=4))
     pairwise = judges.reward(section(name="pairwise", model="random:tiny", max_tokens=4))
-    assert judge.judge.generator is pairwise.judge.generator
+    assert judge.judge.generator is pairwise.comparer.judge.generator
     group = Group(Prompt.of("Hi"), (), (Response("a", ()), Response("b", ())), "p")
     (one,) = judge.score([group])
     # a random model of four tokens says nothing that can be read
