@@ -81,6 +81,26 @@ def test_a_figure_that_is_not_there_is_no_sign(name):
     assert SIGNS[name](Seen([bare, bare], {}, {})) is None
 
 
+def test_a_round_that_evolved_nothing_is_an_alarm_though_it_is_the_first():
+    def refused(count, children=0):
+        found = record("creator", "refused", count)
+        found["creator"] |= {"children": children, "acceptance": children / (count + children)}
+        found["creator"]["refusals"] = {"length": 1, "duplicate": count - 1}
+        return found
+
+    (alarm,) = look([refused(8)], acceptance=0.5)
+    assert alarm["value"] == 1.0
+    assert alarm["says"] == (
+        "no prompt was evolved: all 8 proposals refused (duplicate 7, length 1)"
+    )
+    assert look([refused(7)], acceptance=0.5) == []
+    assert look([refused(8, children=1)], acceptance=0.5) == []
+    first = record("creator", "refused", 0)
+    first["creator"] = {}
+    assert look([first], acceptance=0.5) == []
+    assert len(look([first, refused(8)], acceptance=0.5)) == 1
+
+
 def result(values, *, labels=("",)):
     rows = [
         {

@@ -101,7 +101,17 @@ def diversity(seen: Seen) -> Sign | None:
 
 
 def acceptance(seen: Seen) -> Sign | None:
-    """Gates refuse nearly everything: what is lost of the usual share of accepted proposals."""
+    """Gates refuse nearly everything: what is lost of the usual share of accepted proposals.
+
+    1 where nothing was accepted, whatever is usual.
+    """
+    now = seen.records[-1]["creator"]
+    if not now.get("children") and now.get("refused", 0) >= LEAST // 2:
+        reasons = sorted(now["refusals"].items(), key=lambda item: -item[1])
+        by_gate = ", ".join(f"{name} {count}" for name, count in reasons)
+        return Sign(
+            1.0, f"no prompt was evolved: all {now['refused']} proposals refused ({by_gate})"
+        )
     shares = [_acceptance(record) for record in seen.records]
     earlier, last = [share for share in shares[:-1] if share is not None], shares[-1]
     if last is None or not earlier or not (usual := statistics.median(earlier)):

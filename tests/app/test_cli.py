@@ -117,7 +117,10 @@ def test_run_show_report_export_and_list(tmp_path):
     done = eva("run", SMOKE, "--out", run, "--json", "rounds=2")
     assert done.returncode == 0, done.stderr
     assert '"stage": "solver/train"' in done.stdout
-    assert eva("resume", run, "--quiet").returncode == 0
+    again = eva("resume", run)
+    assert again.returncode == 0
+    assert "This run was finished before, and nothing was played." in again.stdout
+    assert eva("run", SMOKE, "--out", run, "--quiet", "rounds=2").stdout == ""
     shown = eva("show", run)
     assert shown.returncode == 0, shown.stderr
     assert eva("show", run, "--prompt", "no-such-id").returncode == 2

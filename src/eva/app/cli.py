@@ -43,8 +43,13 @@ def _mode(quiet: bool, as_json: bool) -> Mode:
     return "json" if as_json else "quiet" if quiet else "live"
 
 
-def _close(run: Path, mode: Mode) -> None:
-    """Say what came of a run and what to do with it."""
+def _finished(run: Path) -> bool:
+    path = run / "run.json"
+    return path.exists() and json.loads(path.read_text()).get("status") == "finished"
+
+
+def _close(run: Path, mode: Mode, *, before: bool) -> None:
+    """Say what came of a run and what to do with it; `before` is whether that was known."""
     if mode == "json":
         from eva.app.results import alarms
         from eva.runs.folder import RunFolder
@@ -56,6 +61,11 @@ def _close(run: Path, mode: Mode) -> None:
         from eva.app.quickstart import print_outcome
 
         print_outcome(Console(), run)
+        if before:
+            typer.echo(
+                "\nThis run was finished before, and nothing was played. For a longer game, or\n"
+                "another one, take a new folder: eva run CONFIG rounds=4 --out runs/longer"
+            )
 
 
 @app.command()
@@ -143,8 +153,8 @@ def run(
     from eva.app.load import load_config
 
     folder = out or Path("runs") / config.stem
-    mode = _mode(quiet, as_json)
-    _close(play.run(load_config(config, overrides or []), folder, mode=mode), mode)
+    mode, before = _mode(quiet, as_json), _finished(folder)
+    _close(play.run(load_config(config, overrides or []), folder, mode=mode), mode, before=before)
 
 
 @app.command()
@@ -159,8 +169,8 @@ def resume(
     """Go on with an interrupted run."""
     from eva.app import play
 
-    mode = _mode(quiet, as_json)
-    _close(play.resume(run, mode=mode, past_alarms=past_alarms), mode)
+    mode, before = _mode(quiet, as_json), _finished(run)
+    _close(play.resume(run, mode=mode, past_alarms=past_alarms), mode, before=before)
 
 
 @app.command()
