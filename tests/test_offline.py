@@ -377,6 +377,13 @@ def test_a_budget_ends_where_nothing_is_answered():
         play(game(engine=Mute(), budget={1: 1000}), until=1)
 
 
+def test_a_budget_that_evolving_uses_up_says_so():
+    (record,), _ = play(game(), until=1)
+    spent = record["tokens"]["total"]
+    with pytest.raises(SolverError, match=r"round 2: evolving took \d+ tokens, and none of the"):
+        play(game(budget={1: spent, 2: spent + 1}), until=2)
+
+
 def test_a_budgeted_arm_has_the_draws_of_the_run_it_matches():
     _, plain = play(game(), until=1)
     _, budgeted = play(game(creator=None, budget={1: 10_000}), until=1)

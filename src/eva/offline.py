@@ -65,6 +65,12 @@ def play_round(
         scored = answer_and_score(game, journal, Stage(t, "solver"), prompts=prompts)
     else:
         left = game.budget[t] - records.tokens(*history, creator)
+        if left <= 0:
+            raise SolverError(
+                f"round {t}: evolving took {records.tokens(creator)} tokens, and none of the "
+                f"{game.budget[t]} that the budget allows by the end of this round is left for "
+                "answers: raise budget.tokens, or draw fewer seeds, candidates or children"
+            )
         scored = answers_within(game, journal, t, prompts=prompts, tokens=left)
     improved, rewrites = rewrite_answers(game, journal, t, scored=scored)
     solver = {**solver_step(game, journal, t, scored=improved), **rewrites}

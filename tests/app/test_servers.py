@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from eva.app import play, servers
-from eva.app.config_servers import Server
+from eva.app.config_servers import Serve, Server
 from eva.app.load import load_config, parse_config
 from eva.engines.server import ServerGenerator
 from eva.errors import ConfigError, GenerationError
@@ -267,3 +267,13 @@ def test_a_rewriter_is_a_model_or_a_server(game, loopback):
     data["creator"]["evolver"]["model"] = "random:tiny"
     with pytest.raises(ConfigError, match="model and server both name a rewriter"):
         parse_config(data)
+
+
+def test_without_a_run_folder_a_policy_s_server_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    command = ("serve", "{model}", "{port}")
+    engine = servers.served_engine(object(), Serve(command=command), None)
+    assert len(list(tmp_path.iterdir())) == 1
+    del engine
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, finalize
 
 from eva.errors import ConfigError
 
@@ -42,7 +43,7 @@ def server_generator(section: Server, folder: Path | None) -> ServerGenerator:
 def served_engine(engine: LocalEngine, section: Serve, folder: Path | None) -> ServedEngine:
     """Return the engine of a policy that answers through a server of its own.
 
-    Without a run folder weights and log lie in a temporary one.
+    Without a run folder weights and log lie in a temporary one, which goes with the engine.
     """
     from eva.app.config_servers import Server
     from eva.engines.served import ServedEngine, Serving
@@ -58,7 +59,10 @@ def served_engine(engine: LocalEngine, section: Serve, folder: Path | None) -> S
         ready=section.ready,
         seconds=section.ready_seconds,
     )
-    return ServedEngine(engine, serving)
+    served = ServedEngine(engine, serving)
+    if folder is None:
+        finalize(served, shutil.rmtree, place, ignore_errors=True)
+    return served
 
 
 def key_of(section: Server) -> str:

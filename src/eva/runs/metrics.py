@@ -90,7 +90,9 @@ METRICS: Mapping[str, Metric] = {
     "creator/recycled": Metric("online: human prompts drawn that were drawn before", "prompts"),
     "creator/dropped": Metric("online: prompts answered, and left out without contrast", "prompts"),
     "creator/not_evolved": Metric(
-        "online: batches of seeds that found no room in the background, so far", "batches"
+        "online: batches of seeds that found no room in the background, since the run was last "
+        "begun or resumed",
+        "batches",
     ),
     "creator/dropped_tokens": Metric("online: tokens sampled for their answers", "tokens"),
     "creator/delay": Metric("online: mean time from a seed's choice to its children", "steps"),
