@@ -246,7 +246,8 @@ class Parts:
             "servers": partial(server_totals, self.folder),
             "evaluate_before": game.evaluation.when != "after",
             "evaluate_every_round": game.evaluation.when == "rounds",
-            "watch": Watcher(game.alarms.limits(), reward.wanted),
+            # a reward put in its place, as by the stages, need not say
+            "watch": Watcher(game.alarms.limits(), getattr(reward, "wanted", ())),
             "past_alarms": self.past_alarms,
         }
         if game.schedule == "offline":
