@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from eva.app import build, play
 from eva.app.load import load_config, parse_config
 from eva.errors import ConfigError, RunError, SolverError
+from eva.rewards.guard import Guarded
 from eva.runs import parquet
 from eva.runs.folder import RunFolder
 from eva.stages import rollouts, stages
@@ -39,7 +40,7 @@ def game(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVA_CACHE", str(tmp_path_factory.mktemp("cache")))
         for module in (build, stages):
-            patch.setattr(module, "reward_model", lambda section, **given: Letters())
+            patch.setattr(module, "reward_model", lambda section, **given: Guarded(Letters()))
         yield load_config(CONFIGS / "smoke.toml", overrides)
 
 

@@ -246,8 +246,7 @@ class Parts:
             "servers": partial(server_totals, self.folder),
             "evaluate_before": game.evaluation.when != "after",
             "evaluate_every_round": game.evaluation.when == "rounds",
-            # a reward put in its place, as by the stages, need not say
-            "watch": Watcher(game.alarms.limits(), getattr(reward, "wanted", ())),
+            "watch": Watcher(game.alarms.limits(), reward.wanted),
             "past_alarms": self.past_alarms,
         }
         if game.schedule == "offline":

@@ -44,8 +44,12 @@ def _mode(quiet: bool, as_json: bool) -> Mode:
 
 
 def _finished(run: Path) -> bool:
-    path = run / "run.json"
-    return path.exists() and json.loads(path.read_text()).get("status") == "finished"
+    from eva.runs.folder import RunFolder
+
+    if not (run / "run.json").exists():
+        return False
+    with RunFolder.open_readonly(run) as folder:
+        return folder.info.get("status") == "finished"
 
 
 def _close(run: Path, mode: Mode, *, before: bool) -> None:

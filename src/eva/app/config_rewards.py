@@ -11,6 +11,7 @@ from eva.app.config_judge import Judge, Pairwise
 from eva.app.config_parts import Section
 from eva.app.config_verifiers import (
     JsonSchema,
+    Leaf,
     Length,
     Mathematics,
     Pattern,
@@ -20,7 +21,7 @@ from eva.app.config_verifiers import (
 )
 
 
-class Rules(Section):
+class Rules(Leaf):
     """Share of a prompt's checks that the answer passes."""
 
     name: Literal["rules"]
@@ -29,12 +30,8 @@ class Rules(Section):
     min_words: Annotated[int, Field(ge=0)] = 1
     """A shorter answer gets reward 0."""
 
-    def leaves(self) -> Iterator[Section]:
-        """Yield the rewards that it is made of."""
-        yield self
 
-
-class Classifier(Section):
+class Classifier(Leaf):
     """A Hugging Face sequence-classification reward model."""
 
     name: Literal["classifier"]
@@ -45,12 +42,8 @@ class Classifier(Section):
     max_length: Annotated[int, Field(gt=0)] = 4096
     """A longer conversation is unscored, never cut."""
 
-    def leaves(self) -> Iterator[Section]:
-        """Yield the rewards that it is made of."""
-        yield self
 
-
-class Preference(Section):
+class Preference(Leaf):
     """An answer's mean probability to beat another one, as a preference model compares them."""
 
     name: Literal["preference"]
@@ -61,12 +54,8 @@ class Preference(Section):
     max_length: Annotated[int, Field(gt=0)] = 4096
     """A longer comparison has no verdict; nothing is cut."""
 
-    def leaves(self) -> Iterator[Section]:
-        """Yield the rewards that it is made of."""
-        yield self
 
-
-class Python(Section):
+class Python(Leaf):
     """A function of yours, called in a worker process with a time limit."""
 
     name: Literal["python"]
@@ -75,22 +64,14 @@ class Python(Section):
     seconds: Annotated[float, Field(gt=0)] = 10.0
     """Time limit for one response."""
 
-    def leaves(self) -> Iterator[Section]:
-        """Yield the rewards that it is made of."""
-        yield self
 
-
-class Relevance(Section):
+class Relevance(Leaf):
     """Similarity of answer and question in a sentence encoder, from -1 to 1."""
 
     name: Literal["relevance"]
     model: str = "packaged:minilm-l6-v2"
     ceiling: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Similarity above it earns nothing more, so that parroting the question does not pay."""
-
-    def leaves(self) -> Iterator[Section]:
-        """Yield the rewards that it is made of."""
-        yield self
 
 
 _DEEPEST = 5

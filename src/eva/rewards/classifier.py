@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -134,7 +134,8 @@ class ClassifierReward:
         """Return the groups, in order, each response with its score or why it has none."""
         read = [[self._row(group.prompt, r.text) for r in group.responses] for group in groups]
         rows = list(dict.fromkeys(row for found in read for row in found if isinstance(row, Row)))
-        known = dict(zip(rows, self._scores(rows), strict=True))
+        values = score_rows(rows, self.classifier.rewards, budget=self.batch_tokens)
+        known = dict(zip(rows, values, strict=True))
         return [
             ScoredGroup(group, tuple(known[r] if isinstance(r, Row) else r for r in found))
             for group, found in zip(groups, read, strict=True)
@@ -150,14 +151,20 @@ class ClassifierReward:
         detail = f"a conversation of {len(row.ids)} tokens; at most {self.limit} are scored"
         return Score(None, cause="too_long", detail=detail)
 
-    def _scores(self, rows: Sequence[Row]) -> list[Score]:
-        rewards = [float("nan")] * len(rows)
-        with torch.inference_mode():
-            for batch in row_batches(rows, budget=self.batch_tokens):
-                values = self.classifier.rewards([rows[i] for i in batch]).tolist()
-                for i, value in zip(batch, values, strict=True):
-                    rewards[i] = value
-        return [as_score(reward) for reward in rewards]
+
+def score_rows(
+    rows: Sequence[Row], values: Callable[[Sequence[Row]], Tensor], *, budget: int
+) -> list[Score]:
+    """Return what a model makes of rows, in order, in batches of at most `budget` tokens.
+
+    `values` maps one batch of rows to numbers, (B,).
+    """
+    found = [float("nan")] * len(rows)
+    with torch.inference_mode():
+        for batch in row_batches(rows, budget=budget):
+            for i, value in zip(batch, values([rows[i] for i in batch]).tolist(), strict=True):
+                found[i] = value
+    return [as_score(value) for value in found]
 
 
 def row_batches(rows: Sequence[Row], *, budget: int) -> list[list[int]]:

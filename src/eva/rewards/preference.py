@@ -13,9 +13,9 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from eva.errors import ConfigError
-from eva.rewards.classifier import row_batches
+from eva.rewards.classifier import score_rows
 from eva.rewards.conversation import Row, without_system
-from eva.rewards.guard import as_score, raised
+from eva.rewards.guard import raised
 from eva.rewards.pairrm import ARCHITECTURE, LIMIT, MARKS, PairRM
 from eva.rewards.pairwise import Pair
 from eva.types import Score
@@ -190,7 +190,7 @@ class PreferenceModel:
         """Return P(first beats second) of each pair, or why there is none."""
         read = [self._row(pair) for pair in pairs]
         rows = list(dict.fromkeys(row for row in read if isinstance(row, Row)))
-        known = dict(zip(rows, self._scores(rows), strict=True))
+        known = dict(zip(rows, score_rows(rows, self._wins, budget=self.batch_tokens), strict=True))
         return [known[row] if isinstance(row, Row) else row for row in read]
 
     def _row(self, pair: Pair) -> Row | Score:
@@ -208,14 +208,8 @@ class PreferenceModel:
         detail = f"a comparison of {len(row.ids)} tokens; at most {self.limit} are read"
         return Score(None, cause="too_long", detail=detail)
 
-    def _scores(self, rows: Sequence[Row]) -> list[Score]:
-        wins = [float("nan")] * len(rows)
-        with torch.inference_mode():
-            for batch in row_batches(rows, budget=self.batch_tokens):
-                odds = self.reader.log_odds([rows[i] for i in batch])
-                for i, win in zip(batch, torch.sigmoid(odds.double()).tolist(), strict=True):
-                    wins[i] = win
-        return [as_score(win) for win in wins]
+    def _wins(self, rows: Sequence[Row]) -> Tensor:
+        return torch.sigmoid(self.reader.log_odds(rows).double())
 
 
 def load_reader(source: str | Path, *, dtype: torch.dtype | str) -> Reader:
