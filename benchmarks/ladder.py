@@ -32,6 +32,7 @@ from ladder_plot import plot
 from ladder_table import (
     Run,
     budget,
+    luck_table,
     models_table,
     runs,
     seeds_of,
@@ -49,6 +50,8 @@ TABLES = {
     **{name: (FIRST, *table) for name, table in ABLATIONS.items()},
 }
 """Arms by table; the others are compared with the first."""
+PLAYED = 5
+"""Seeds that the tables are of; further ones tell luck from worth."""
 WITHHELD = 20
 """Prompts of each task and level that the model is not shown; the held-out ones are among them."""
 
@@ -74,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     made.add_argument("--arms", nargs="+", choices=ARMS, metavar="ARM", help=", ".join(ARMS))
     made.add_argument("--ablation", choices=[*TABLES, "all"], help="play a further table")
-    made.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    made.add_argument("--seeds", type=int, nargs="+", default=[*range(1, PLAYED + 1)])
     made.add_argument("--steps", type=int, default=Bed().steps, help="steps of a run")
     made.add_argument("--model-seed", type=int, default=0, help="of the model that arms begin with")
     made.add_argument("--out", type=Path, default=RESULTS)
@@ -166,6 +169,10 @@ def summarise(out: Path) -> str:
         parts.append(section(name, some, shown))
         if name == "main":
             (out / "success.svg").write_text(plot(some, shown) + "\n")
+    further = [arm for arm in MAIN if len(seeds_of(found, arm)) > PLAYED]
+    if further:
+        # what all rows are compared with may have been lucky
+        parts += ["## further seeds", luck_table(found, further, first=PLAYED)]
     summary = "\n\n".join(parts) + "\n"
     (out / "summary.md").write_text(summary)
     return summary

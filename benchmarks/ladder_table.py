@@ -123,6 +123,18 @@ def success_table(
     return markdown(rows)
 
 
+def luck_table(found: Mapping[tuple[str, int], Run], arms: Sequence[str], *, first: int) -> str:
+    """Return mean success of the first so many seeds, and of seeds that were played after them."""
+    tokens = budget(found, arms)
+    rows = [["arm", "seeds", f"success after {tokens:,} tokens"]]
+    for arm in arms:
+        seeds = seeds_of(found, arm)
+        for some in (seeds[:first], seeds[first:]):
+            mean = np.mean([success_at(found[arm, seed], tokens).mean() for seed in some])
+            rows.append([arm, ", ".join(map(str, some)), f"{mean:.3f}"])
+    return markdown(rows)
+
+
 def training_table(found: Mapping[tuple[str, int], Run], arms: Sequence[str]) -> str:
     """Return what the arms trained on: means over seeds."""
     shown = {

@@ -159,6 +159,17 @@ def rows(arm, seed, *, tokens=(0, 100), success=((0.5, 0.0), (1.0, 0.5))):
     ]
 
 
+def test_further_seeds_stand_beside_the_first(table):
+    made = [
+        *rows("eva", 1),
+        *rows("eva", 2, tokens=(0, 200), success=((0.5, 0.0), (0.5, 0.8))),
+        *rows("eva", 3, success=((0.5, 0.0), (0.5, 0.1))),
+    ]
+    shown = table.luck_table(table.runs(made), ["eva"], first=2).splitlines()
+    # at 100 tokens: (1 + .5) / 2 and (.5 + .4) / 2; (.5 + .1) / 2
+    assert shown[-2:] == ["| eva | 1, 2 | 0.600 |", "| eva | 3 | 0.300 |"]
+
+
 def test_success_is_compared_at_equal_tokens(table):
     made = [
         *rows("eva", 1, tokens=(0, 200)),
