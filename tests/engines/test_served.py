@@ -21,7 +21,7 @@ from eva.types import Example, Message, Prompt, SamplingParams
 
 # answers with a digest of the weights, how often it was asked, and the last word of the request
 SCRIPT = """
-import hashlib, json, os, pathlib, sys
+import hashlib, json, os, pathlib, socket, sys, time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 weights = pathlib.Path(sys.argv[1], "model.safetensors").read_bytes()
@@ -38,6 +38,8 @@ class Handler(BaseHTTPRequestHandler):
         print("asked", body["model"] == sys.argv[1], len(body["messages"]), flush=True)
         if asked == "die":
             print("no memory left", flush=True)
+            self.connection.shutdown(socket.SHUT_RDWR)  # a connection is gone before its process
+            time.sleep(0.5)
             os._exit(9)
         if "break" in asked:
             return self.reply({"error": {"message": "out of memory"}}, 401)

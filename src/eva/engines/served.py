@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_ENDING = 3.0
+"""Seconds that a server may take from its last connection, or its last word, to its end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Serving:
@@ -190,9 +193,10 @@ class _Server:
         return f"\n(all that the server said is in {self._log})\n{last}" if last else ""
 
     def ended(self) -> str:
-        """Return how the server ended while it answered; empty if it runs."""
-        code = self._process.poll()
-        if code is None:
+        """Return how the server ended while it answered; empty if it runs on."""
+        try:
+            code = self._process.wait(_ENDING)
+        except subprocess.TimeoutExpired:
             return ""
         return (
             f"policy.serve: the server ended with exit code {code} while it answered: see what it "
