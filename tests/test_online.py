@@ -283,6 +283,39 @@ def test_in_the_background_updates_do_not_wait_and_arrivals_have_their_delay():
     assert worth == [first.info[i] for i in first.seeds]
 
 
+def test_what_is_being_rewritten_in_the_last_step_is_on_record():
+    begun, gate, rewritten = threading.Event(), threading.Event(), []
+
+    class Held(Suffix):
+        def propose(self, parents, step, streams):
+            begun.set()
+            assert gate.wait(30)
+            rewritten.extend(parents)
+            return super().propose(parents, step, streams)
+
+    class Opening(Hashing):
+        def learn(self, engine, scored, *, step, total):
+            if step == total - 1:
+                assert begun.wait(30)
+                gate.set()
+            return super().learn(engine, scored, step=step, total=total)
+
+    pace = Background()
+    played = game(evolver=Held(), learner=Opening(), pace=pace, total=7)
+    (record,), journal = play(played, until=1)
+    pace.close()
+    steps = journal.read(Stage(1, "online/steps"), Step)
+    taken_up = sum(len(step.evolutions) for step in steps)
+    assert taken_up > 0
+    assert {parent.id for parent in rewritten} >= {
+        evolution.parent_id for step in steps for evolution in step.evolutions
+    }
+    recorded = [child for step in steps for e in step.evolutions for child in e.children]
+    assert len(recorded) + record["creator"]["refused"] == len(rewritten)
+    batches = len({step.number - delay for step in steps for delay in step.delays})
+    assert batches + record["creator"]["not_evolved"] == len(steps)
+
+
 # ── resume ────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -140,6 +140,9 @@ class Player:
             step=number,
             worth=[float(estimates.values[i]) for i in seeds],
         )
+        if number == game.total:
+            # no step comes after this one, and what the rewriter is at is paid for
+            arrivals += game.pace.finish()
         step = records.of_step(
             number,
             draws=draws,

@@ -83,7 +83,7 @@ class Pace(Protocol):
 
     @property
     def dropped(self) -> int:
-        """Batches of seeds that found no room, and are not evolved; so far."""
+        """Batches of seeds that are not evolved, for want of room or of time; so far."""
         ...
 
     def evolve(
@@ -93,6 +93,10 @@ class Pace(Protocol):
 
         `worth` is the informativeness of the seeds, and comes back with what became of them.
         """
+        ...
+
+    def finish(self) -> list[Arrival]:
+        """Drop what has not begun, wait for what has and return it; called in the last step."""
         ...
 
     def close(self) -> None:

@@ -13,7 +13,9 @@ def evolution(name):
 
 
 def test_at_once_arrives_in_its_own_step():
-    (arrival,) = AtOnce().evolve(lambda: evolution("a"), step=3, worth=[0.5])
+    pace = AtOnce()
+    (arrival,) = pace.evolve(lambda: evolution("a"), step=3, worth=[0.5])
+    assert pace.finish() == []
     assert (arrival.step, arrival.worth) == (3, (0.5,))
     assert arrival.evolutions[0].parent_id == "a"
 
@@ -50,6 +52,24 @@ def test_a_rewriter_that_falls_behind_drops_batches_and_counts_them():
         )
     assert pace.dropped == 3
     gate.set()
+    pace.close()
+
+
+def test_the_end_waits_for_what_has_begun_and_counts_what_has_not():
+    begun, gate, pace = threading.Event(), threading.Event(), Background()
+
+    def slow():
+        begun.set()
+        assert gate.wait(20)
+        return evolution("slow")
+
+    for step, evolve in enumerate([slow, list, list], 1):
+        assert pace.evolve(evolve, step=step, worth=[0.5]) == []
+    assert begun.wait(20)
+    pace._under_way[1][1].add_done_callback(lambda dropped: gate.set())
+    (arrival,) = pace.finish()
+    assert (arrival.step, arrival.evolutions[0].parent_id) == (1, "slow")
+    assert pace.dropped == 2
     pace.close()
 
 

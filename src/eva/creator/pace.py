@@ -25,6 +25,10 @@ class AtOnce:
         """Return what became of the step's seeds."""
         return [Arrival(step, tuple(evolve()), tuple(worth))]
 
+    def finish(self) -> list[Arrival]:
+        """Return nothing: all arrived in its own step."""
+        return []
+
     def close(self) -> None:
         """Nothing is under way."""
 
@@ -40,7 +44,7 @@ class Background:
     def __init__(self, *, waiting: int = 16) -> None:
         self.waiting = waiting
         self.dropped = 0
-        """Batches of seeds for which there was no room."""
+        """Batches of seeds for which there was no room, or no time before the end."""
         # a thread of its own for each object: the one thread keeps batches in order
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="eva-rewriter")
         self._under_way: deque[tuple[int, Future[list[Evolution]], tuple[float, ...]]] = deque()
@@ -59,9 +63,23 @@ class Background:
             self.dropped += 1
         arrivals = []
         while self._under_way and self._under_way[0][1].done():
-            begun, future, worth_then = self._under_way.popleft()
-            arrivals.append(Arrival(begun, tuple(future.result()), worth_then))
+            arrivals.append(self._arrived())
         return arrivals
+
+    def finish(self) -> list[Arrival]:
+        """Drop what has not begun, counted as `dropped`; wait for the rest and return it.
+
+        Raises:
+            Exception: what the rewriter raised.
+        """
+        while self._under_way and self._under_way[-1][1].cancel():
+            self._under_way.pop()
+            self.dropped += 1
+        return [self._arrived() for _ in range(len(self._under_way))]
+
+    def _arrived(self) -> Arrival:
+        step, future, worth = self._under_way.popleft()
+        return Arrival(step, tuple(future.result()), worth)
 
     def close(self) -> None:
         """Drop what has not begun and wait for the rest."""

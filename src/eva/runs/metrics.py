@@ -90,8 +90,8 @@ METRICS: Mapping[str, Metric] = {
     "creator/recycled": Metric("online: human prompts drawn that were drawn before", "prompts"),
     "creator/dropped": Metric("online: prompts answered, and left out without contrast", "prompts"),
     "creator/not_evolved": Metric(
-        "online: batches of seeds that found no room in the background, since the run was last "
-        "begun or resumed",
+        "online: batches of seeds that found no room in the background, or no time before the end, "
+        "since the run was last begun or resumed",
         "batches",
     ),
     "creator/dropped_tokens": Metric("online: tokens sampled for their answers", "tokens"),
