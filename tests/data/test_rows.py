@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import datasets
 import pyarrow as pa
@@ -195,3 +196,9 @@ def test_type_names():
     assert [type_name(v) for v in (None, True, 1, 1.5, "a", [], {})] == [
         "nothing", "a boolean", "an integer", "a number", "text", "a list", "an object",
     ]  # fmt: skip
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="pipe: a pipe or device, expected a file"):
+        read(tmp_path / "pipe")

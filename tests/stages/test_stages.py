@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from eva.app import build, play
 from eva.app.load import load_config, parse_config
-from eva.errors import ConfigError, RunError, SolverError
+from eva.errors import ConfigError, DataError, RunError, SolverError
 from eva.rewards.guard import Guarded
 from eva.runs import parquet
 from eva.runs.folder import RunFolder
@@ -99,10 +99,10 @@ def test_the_trained_policy_is_that_of_the_run(played, chained):
 
 
 def test_evolved_prompts_keep_their_lineage_and_refusals_their_reasons(played, chained):
-    prompts = rollouts.read_prompts(str(chained / "evolved.parquet"))
+    prompts = rollouts.read_prompts(str(chained / "evolved.parquet")).prompts
     record = played.records()[1]
     assert [prompt.id for prompt in prompts] == record["prompts"]
-    assert prompts == played.population.prompts(record["prompts"])
+    assert list(prompts) == played.population.prompts(record["prompts"])
     assert {prompt.born for prompt in prompts if prompt.evolved} == {2}
     refusals = pq.read_table(chained / "evolved.refusals.parquet").to_pylist()
     assert len(refusals) == record["creator"]["refused"]
@@ -128,10 +128,22 @@ def test_known_prompts_are_not_written_again(game, chained, tmp_path):
     first, again = tmp_path / "first.parquet", tmp_path / "again.parquet"
     stages.evolve(at, source, out=first, keep="children")
     stages.evolve(at, source, out=again, keep="children", known=[str(first)])
-    children = {prompt.text for prompt in rollouts.read_prompts(str(first))}
+    children = {prompt.text for prompt in rollouts.read_prompts(str(first)).prompts}
     repeated = {row["prompt"][-1]["content"] for row in pq.read_table(again).to_pylist()}
     assert children
     assert not children & repeated
+
+
+def test_prompts_evolve_on_without_their_ancestors_or_with_them(game, chained, tmp_path):
+    scored = chained / "scored2.parquet"
+    alone, all_of_them = tmp_path / "alone.parquet", tmp_path / "all.parquet"
+    assert stages.evolve(At(game, 3), scored, out=alone)["children"] > 0
+    known = [str(chained / "groups1.parquet"), str(chained / "evolved.parquet")]
+    assert stages.evolve(At(game, 3), scored, out=all_of_them, known=known)["children"] > 0
+    here = {prompt.id: prompt for prompt in rollouts.read_prompts(str(scored)).prompts}
+    for prompt in rollouts.read_prompts(str(alone)).prompts:
+        # the parents stay named although they are not there
+        assert prompt.id not in here or prompt.parents == here[prompt.id].parents
 
 
 def test_pairs_of_another_attempt_are_not_trained_on_by_mistake(game, chained, tmp_path):
@@ -213,10 +225,27 @@ def test_token_ids_that_come_along_are_used_as_they_are(foreign, tmp_path):
     assert examples[0].columns["truncated_rejected"] == 1.0
 
 
+def test_token_ids_of_another_model_are_named(foreign, tmp_path):
+    ids = [[[5, 6], [7, 8, 9], [10**6]]] * 6
+    rewards = [[0.0, 0.5, 1.0]] * 6
+    source = rollout_file(
+        tmp_path / "t.parquet", token_ids=ids, prompt_ids=[[1]] * 6, rewards=rewards
+    )
+    with pytest.raises(DataError, match=r"t\.parquet: token id 1000000"):
+        stages.pair(At(foreign), source, out=tmp_path / "pairs.parquet")
+
+
+def test_rows_that_are_no_prompt_are_counted(foreign, tmp_path):
+    source = tmp_path / "prompts.jsonl"
+    source.write_text('{"prompt": "Name a town."}\n{"prompt": null}')
+    summary = stages.answer(At(foreign), str(source), out=tmp_path / "groups.parquet")
+    assert (summary["prompts"], summary["set_aside"]) == (1, {"no prompt": 1})
+
+
 def test_the_informative_prompts_of_another_trainers_rollouts(foreign, tmp_path):
     source = rollout_file(tmp_path / "theirs.parquet")
     stages.evolve(At(foreign, 2), source, out=tmp_path / "next.parquet")
-    kept = {prompt.text for prompt in rollouts.read_prompts(str(tmp_path / "next.parquet"))}
+    kept = {prompt.text for prompt in rollouts.read_prompts(str(tmp_path / "next.parquet")).prompts}
     # half of six are drawn; what never had contrast has weight 0
     assert len(kept) == 3
     assert "Name 0 colours." not in kept

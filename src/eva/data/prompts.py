@@ -118,7 +118,7 @@ def load_prompts(
     reading = _Reading()
     for row in table.select([*dict.fromkeys([*found, *extra, *own])]):
         try:
-            prompt = _prompt(row, found, extra, label=label)
+            prompt = prompt_of(row, found, extra, label=label)
             _take(reading, row, prompt, max_chars=max_chars)
         except BadCell as bad:
             reading.set_aside.append(SetAside(row.place, str(bad)))
@@ -157,7 +157,14 @@ def _cells(table: Table, column: str | None) -> list[str]:
     return [found, "input"] if found == "instruction" and "input" in table.columns else [found]
 
 
-def _prompt(row: Row, found: Sequence[str], extra: Sequence[str], *, label: str) -> Prompt:
+def prompt_of(
+    row: Row, found: Sequence[str], extra: Sequence[str] = (), *, label: str = "topic"
+) -> Prompt:
+    """Return the prompt in a row, without lineage; `found` are the columns that hold its text.
+
+    Raises:
+        BadCell: a cell of it cannot be read.
+    """
     value = row.fields.get(found[0])
     if value is None:
         raise BadCell(f"no {found[0]}")

@@ -97,6 +97,8 @@ def _format_of(path: Path) -> str:
         return "dataset"
     if path.suffix.lower() in _SUFFIXES:
         return _SUFFIXES[path.suffix.lower()]
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: a pipe or device, expected a file: write it to one first")
     if path.is_file():
         raise DataError(
             f"{path}: cannot tell the format from the ending {path.suffix!r}; expected one of "

@@ -8,16 +8,17 @@ give the ids that were sampled.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from eva.data.prompts import COLUMNS, load_prompts
-from eva.data.rows import Row, Table, read
-from eva.data.turns import BadCell, prompt_turns, text, turns
+from eva.data.prompts import COLUMNS, LoadedPrompts, load_prompts, prompt_of
+from eva.data.rows import Row, Table, read, type_name
+from eva.data.turns import BadCell, text, turns
 from eva.errors import DataError
+from eva.protocols import R
 from eva.runs import parquet, schemas
 from eva.runs.durable import replace_bytes
 from eva.types import Example, Group, Json, Prompt, Refusal, Response, Score, ScoredGroup
@@ -25,8 +26,12 @@ from eva.types import Example, Group, Json, Prompt, Refusal, Response, Score, Sc
 if TYPE_CHECKING:
     from eva.engines.policy import Policy
 
+T = TypeVar("T")
+
 _RESPONSES = ("responses", "completions")
 _IDS = ("token_ids", "completion_ids")
+_ANSWERED = frozenset({"Group", "ScoredGroup"})
+"""What files of eva's own say of their rows, where these are prompts with responses."""
 
 
 # ── prompts ───────────────────────────────────────────────────────────────────────────────────
@@ -63,16 +68,21 @@ def write_refusals(path: Path, refusals: Sequence[Refusal]) -> None:
     replace_bytes(path, parquet.to_bytes(table))
 
 
-def read_prompts(source: str, *, max_characters: int | None = None) -> list[Prompt]:
-    """Read prompts of any format; those that eva wrote keep their lineage.
+def read_prompts(source: str, *, max_characters: int | None = None) -> LoadedPrompts:
+    """Read prompts of any format; those that eva wrote, answered or not, keep their lineage.
 
     Raises:
         DataError: the source is broken as a whole, or no prompt is left.
     """
-    if _written_by_eva(Path(source)) != "Prompt":
-        return list(load_prompts(source, max_chars=max_characters).prompts)
+    written = _written_by_eva(Path(source))
+    if written in _ANSWERED:
+        answered = tuple(group.prompt for group in read_groups(Path(source)))
+        return LoadedPrompts(source, "prompt", answered)
+    if written != "Prompt":
+        return load_prompts(source, max_chars=max_characters)
     table = read(source)
-    return [_prompt(row, "prompt", table) for row in table.select(table.columns)]
+    rows = table.select(table.columns)
+    return LoadedPrompts(source, "prompt", tuple(_prompt(row, "prompt", table) for row in rows))
 
 
 # ── rollouts ──────────────────────────────────────────────────────────────────────────────────
@@ -84,8 +94,8 @@ def read_groups(path: Path) -> list[Group]:
     Raises:
         DataError: naming file, row and column.
     """
-    if _written_by_eva(path) in {"Group", "ScoredGroup"}:
-        return parquet.read(path, kind=Group)
+    if _written_by_eva(path) in _ANSWERED:
+        return _own(path, Group)
     return [scored.group for scored in _foreign(path, rewards=False)]
 
 
@@ -95,9 +105,16 @@ def read_scored(path: Path) -> list[ScoredGroup]:
     Raises:
         DataError: naming file, row and column.
     """
-    if _written_by_eva(path) in {"Group", "ScoredGroup"}:
-        return parquet.read(path, kind=ScoredGroup)
+    if _written_by_eva(path) in _ANSWERED:
+        return _own(path, ScoredGroup)
     return _foreign(path, rewards=True)
+
+
+def _own(path: Path, kind: type[R]) -> list[R]:
+    rows = parquet.read(path, kind=kind)
+    if not rows:
+        raise DataError(f"{path}: no rows; expected at least one")
+    return rows
 
 
 def _written_by_eva(path: Path) -> str:
@@ -145,24 +162,17 @@ def _first(table: Table, names: Sequence[str]) -> str:
 def _prompt(row: Row, column: str, table: Table) -> Prompt:
     """Return a row's prompt with what it says of checks and lineage; its id follows from it."""
     try:
-        messages = prompt_turns(row.fields.get(column))
-        known = {name: row.fields.get(name) for name in _LINEAGE}
-        known["columns"] = _as_text(known["columns"] or {})
-        known["checks"] = [
-            {"kind": check["kind"], "args": _as_text(check["args"])}
-            for check in known["checks"] or ()
-        ]
-        said = [{"role": m.role, "content": m.content} for m in messages]
-        return parquet.build_prompt(known | {"messages": said})
-    except (BadCell, ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{table.label}, {row.place}: no prompt: {error}") from error
-
-
-_LINEAGE = ("checks", "topic", "parents", "operator", "born", "columns")
-
-
-def _as_text(value: Json) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+        if row.fields.get(column) is None:
+            raise BadCell("got nothing, expected text or chat messages")
+        parents = _listed(row.fields.get("parents"), "parents")
+        return replace(
+            prompt_of(row, [column]),
+            parents=tuple(_typed(parent, str, "parents") for parent in parents),
+            operator=_typed(row.fields.get("operator") or "human", str, "operator"),
+            born=_whole(row.fields.get("born") or 0, "born"),
+        )
+    except BadCell as bad:
+        raise DataError(f"{table.label}, {row.place}: no prompt: {bad}") from bad
 
 
 def _group(fields: Mapping[str, Json], prompt: Prompt, column: str) -> Group:
@@ -179,21 +189,57 @@ def _group(fields: Mapping[str, Json], prompt: Prompt, column: str) -> Group:
     responses = tuple(
         Response(
             _answer(item),
-            tuple(map(int, columns["token_ids"][i] or ())),
-            tuple(map(float, columns["logprobs"][i] or ())),
+            _ids(columns["token_ids"][i], "token_ids"),
+            tuple(_number(v, "logprobs") for v in _listed(columns["logprobs"][i], "logprobs")),
             "length" if columns["finish"][i] == "length" else "stop",
         )
         for i, item in enumerate(said)
     )
-    prompt_ids = tuple(map(int, fields.get("prompt_ids") or ()))
+    for i, response in enumerate(responses):
+        if response.logprobs and len(response.logprobs) != len(response.token_ids):
+            raise BadCell(
+                f"column logprobs: got {len(response.logprobs)} values for the "
+                f"{len(response.token_ids)} token ids of response {i}"
+            )
+    prompt_ids = _ids(fields.get("prompt_ids"), "prompt_ids")
     return Group(prompt, prompt_ids, responses, str(fields.get("policy") or "elsewhere"))
 
 
 def _aligned(values: Json, count: int, name: str) -> list[Any]:
-    listed = [None] * count if values is None else list(values)
+    listed = [None] * count if values is None else _listed(values, name)
     if len(listed) != count:
         raise BadCell(f"column {name}: got {len(listed)} values for {count} responses")
     return listed
+
+
+def _listed(values: Json, name: str) -> list[Any]:
+    return [] if values is None else _typed(values, list, name)
+
+
+def _typed(value: Json, kind: type[T], name: str) -> T:
+    if not isinstance(value, kind):
+        raise BadCell(f"column {name}: got {type_name(value)}, expected {_EXPECTED[kind]}")
+    return value
+
+
+_EXPECTED: Mapping[type, str] = {str: "text", list: "a list"}
+
+
+def _whole(value: Json, name: str) -> int:
+    # tables that mix numbers with nothing hold them as floats
+    if isinstance(value, bool) or not isinstance(value, int | float) or value % 1 != 0:
+        raise BadCell(f"column {name}: got {value!r}, expected an integer")
+    return int(value)
+
+
+def _ids(values: Json, name: str) -> tuple[int, ...]:
+    return tuple(_whole(value, name) for value in _listed(values, name))
+
+
+def _number(value: Json, name: str) -> float:
+    if not isinstance(value, int | float):
+        raise BadCell(f"column {name}: got {type_name(value)}, expected a number")
+    return float(value)
 
 
 def _answer(item: Json) -> str:
@@ -205,13 +251,14 @@ def _answer(item: Json) -> str:
 
 
 def _scores(rewards: Json, group: Group) -> tuple[Score, ...]:
-    listed = _aligned(rewards, len(group.responses), "rewards")
-    return tuple(
-        Score(None, "none" if reward is None else "nan")
-        if reward is None or math.isnan(reward)
-        else Score(float(reward))
-        for reward in listed
-    )
+    return tuple(map(_score, _aligned(rewards, len(group.responses), "rewards")))
+
+
+def _score(reward: Json) -> Score:
+    if reward is None:
+        return Score(None, "none")
+    value = _number(reward, "rewards")
+    return Score(value) if math.isfinite(value) else Score(None, "nan")
 
 
 # ── token ids ─────────────────────────────────────────────────────────────────────────────────
@@ -224,8 +271,19 @@ def untokenised(group: Group) -> int:
     return sum(not response.token_ids for response in group.responses)
 
 
-def read_pairs(path: Path, policy: Policy) -> tuple[list[Example], bool]:
-    """Read training examples; a foreign preference set is tokenised, and the second item is true.
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """What training takes of a file."""
+
+    examples: list[Example]
+    retokenised: bool = False
+    """Whether it is a preference data set, whose texts were tokenised here."""
+    set_aside: Mapping[str, int] = field(default_factory=dict)
+    """Rows that are no preference, by reason."""
+
+
+def read_pairs(path: Path, policy: Policy) -> Pairs:
+    """Read training examples, or a foreign preference set.
 
     Raises:
         DataError: it is neither.
@@ -234,11 +292,27 @@ def read_pairs(path: Path, policy: Policy) -> tuple[list[Example], bool]:
     from eva.engines.chat import encode_answer, encode_prompt
 
     if _written_by_eva(path) == "Example":
-        return parquet.read(path, kind=Example), False
-    examples = []
-    for pair in load_preferences(str(path)).pairs:
+        return Pairs(parquet.read(path, kind=Example))
+    examples, loaded = [], load_preferences(str(path))
+    for pair in loaded.pairs:
         prompt = Prompt(pair.messages)
         answers = (pair.chosen, pair.rejected)
         ids = tuple(encode_answer(policy, answer, ended=True) for answer in answers)
         examples.append(Example(prompt.id, encode_prompt(policy, prompt), ids))
-    return examples, True
+    return Pairs(examples, True, loaded.reasons)
+
+
+def refuse_unknown_ids(path: Path, examples: Sequence[Example], policy: Policy) -> None:
+    """Raise where examples hold token ids that are not the policy's.
+
+    Raises:
+        DataError: an id is none of its vocabulary.
+    """
+    size: int = policy.model.config.get_text_config(decoder=True).vocab_size
+    for example in examples:
+        for id in (*example.prompt_ids, *(i for ids in example.completions for i in ids)):
+            if not 0 <= id < size:
+                raise DataError(
+                    f"{path}: token id {id}, expected 0 to {size - 1}, as {policy.source} has: "
+                    "give the ids that this policy sampled, or the texts alone"
+                )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -74,11 +75,12 @@ def answer(at: At, prompts: str | None, *, out: Path, side: Side = "solver") -> 
     """
     _refuse_existing(out)
     parts, game = at.parts(), at.game
-    asked = (
-        _own_prompts(parts, at.round)
+    loaded = (
+        parts.prompts.loaded
         if prompts is None
         else rollouts.read_prompts(prompts, max_characters=game.prompts.max_characters)
     )
+    asked = _own_prompts(parts, at.round) if prompts is None else loaded.prompts
     settings = game.answers
     params = SamplingParams(settings.n, settings.temperature, settings.top_p, settings.max_tokens)
     stage = f"{side}/answer"
@@ -97,6 +99,7 @@ def answer(at: At, prompts: str | None, *, out: Path, side: Side = "solver") -> 
         "responses": sum(len(group.responses) for group in groups),
         "generated_tokens": sum(group.generated_tokens for group in groups),
         "unanswered": sum(not group.responses for group in groups),
+        "set_aside": dict(loaded.reasons),
     }
 
 
@@ -155,12 +158,13 @@ def evolve(
         return {"prompts": len(originals), "seeds": len(seeds)}
     journal = MemoryJournal(progress=at.progress)
     for source in known:
-        journal.admit(rollouts.read_prompts(source))
+        journal.admit(rollouts.read_prompts(source).prompts)
     journal.admit(originals)
+    population = _Given(journal)
     evolutions = journal.map(
         Stage(at.round, "creator/evolve"),
         seeds,
-        lambda some: creator.evolve(some, journal, at.streams("creator/evolve")),
+        lambda some: creator.evolve(some, population, at.streams("creator/evolve")),
         rows=Evolution,
         chunk=at.game.run.chunk,
     )
@@ -200,6 +204,7 @@ def pair(at: At, scored: Path, *, out: Path) -> dict[str, Json]:
         causes = ", ".join(f"{count} x {cause}" for cause, count in pairing.skipped.items())
         raise SolverError(f"{scored}: no pair in {len(groups)} groups ({causes})")
     examples = list(pairing.examples)
+    rollouts.refuse_unknown_ids(scored, examples, parts.engine.policy)
     if solver.reference != "none":
         _hold(at, parts)
         examples = _referred(at, parts, examples)
@@ -224,7 +229,9 @@ def train(
     _refuse_existing(out, *([export] if export else []))
     parts, files = at.parts(), [*earlier, pairs]
     read = [rollouts.read_pairs(file, parts.engine.policy) for file in files]
-    examples = [example for some, _ in read for example in some]
+    for file, some in zip(files, read, strict=True):
+        rollouts.refuse_unknown_ids(file, some.examples, parts.engine.policy)
+    examples = [example for some in read for example in some.examples]
     solver, stage = parts.solver, Stage(at.round, "solver/train")
     _hold(at, parts, optimiser=solver.carries)
     if solver.reference != "none" and any(e.reference is None for e in examples):
@@ -248,7 +255,27 @@ def train(
     shutil.rmtree(work)
     if export:
         parts.engine.export(export)
-    return {"pairs": len(examples), **summary, "retokenised": any(made for _, made in read)}
+    return {
+        "pairs": len(examples),
+        **summary,
+        "retokenised": any(some.retokenised for some in read),
+        "set_aside": dict(sum((Counter(some.set_aside) for some in read), Counter())),
+    }
+
+
+@dataclass(frozen=True)
+class _Given:
+    """The prompts that a stage was given: ancestors of theirs need not be among them."""
+
+    journal: MemoryJournal
+
+    def prompts(self, ids: Sequence[str] | None = None) -> list[Prompt]:
+        """Return those of the ids that are there, or all."""
+        everyone = self.journal.prompts()
+        if ids is None:
+            return everyone
+        known = {prompt.id: prompt for prompt in everyone}
+        return [known[id] for id in ids if id in known]
 
 
 def _own_prompts(parts: Parts, round: int) -> Sequence[Prompt]:
