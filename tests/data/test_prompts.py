@@ -150,10 +150,11 @@ def test_topics_are_labels_of_a_column(jsonl):
     rows = [
         {"prompt": "a", "topic": "x", "kind": "k"},
         {"prompt": "b", "topic": ["y"], "kind": None},
+        {"prompt": "c", "topic": 7, "kind": True},
     ]
     source = jsonl(*rows)
-    assert [p.topic for p in load_prompts(source).prompts] == ["x", ""]
-    assert [p.topic for p in load_prompts(source, topic="kind").prompts] == ["k", ""]
+    assert [p.topic for p in load_prompts(source).prompts] == ["x", "", "7"]
+    assert [p.topic for p in load_prompts(source, topic="kind").prompts] == ["k", "", ""]
     with pytest.raises(DataError, match="king"):
         load_prompts(source, topic="king")
 

@@ -195,7 +195,9 @@ def _check(value: Json) -> Check:
 
 
 def _topic(value: Json) -> str:
-    return value if isinstance(value, str) else ""
+    # classes are often numbered
+    numbered = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if numbered or isinstance(value, str) else ""
 
 
 def _columns(value: Json) -> dict[str, Json]:
