@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -7,7 +8,7 @@ from rich.console import Console
 from eva.errors import ConfigError, DataError, RunError
 from eva.views.findings import Findings
 from eva.views.operators import by_operator
-from eva.views.show import show
+from eva.views.show import one_round, overview, show
 
 
 def printed(path, **options):
@@ -91,6 +92,36 @@ def test_tables_of_an_online_run_fit_eighty_columns(finished_online):
     show(finished_online, console=console)
     tables = console.file.getvalue().partition("held-out")[0]
     assert "…" not in tables
+
+
+@pytest.mark.parametrize("run", ["finished", "finished_online"])
+def test_the_figures_of_a_large_run_fit_eighty_columns(run, request):
+    found = Findings.read(request.getfixturevalue(run))
+    record = found.records[1]
+    large = {
+        "counts": {"prompts": 10_000, "evolved": 8_000},
+        "creator": record["creator"] | {"refused": 12_345, "info_mean": -12.3},
+        "solver": record["solver"]
+        | {"reward_mean": -12.3, "pairs": 10_000, "truncated": 1.0, "without_contrast": 1.0},
+        "tokens": {"total": 123_456_789},
+    }
+    console = Console(file=io.StringIO(), width=80, highlight=False)
+    console.print(overview(replace(found, records=[record | large])))
+    table = console.file.getvalue().partition("held-out")[0]
+    assert "123.5 M" in table
+    assert "…" not in table
+
+
+def test_metrics_with_long_names_leave_their_values_whole(finished):
+    found = Findings.read(finished)
+    record = found.records[1]
+    name = "why people keep bees in towns " * 4
+    creator = record["creator"] | {"topic_shares": {name: 0.12345}}
+    console = Console(file=io.StringIO(), width=80, highlight=False)
+    console.print(one_round(replace(found, records=[record | {"creator": creator}]), 2))
+    said = console.file.getvalue().partition("drawn and evolved")[0]
+    assert " 0.123 " in said
+    assert "…" not in said
 
 
 def test_a_round_of_an_online_run_has_its_seeds_by_step(finished_online):

@@ -85,7 +85,8 @@ def overview(found: Findings) -> Group:
 
 
 def _rounds(found: Findings) -> Table:
-    columns = ("round", "prompts", "evolved", "reward", "no\ncontrast", "info", "refused")
+    # broken, so that 80 columns hold the figures of a large run
+    columns = ("round", "prompts", "evolved", "reward", "no con-\ntrast", "info", "re-\nfused")
     trained = "up-\ndates" if found.online else "pairs"
     table = _table("rounds", *columns, trained, "cut\noff", "tokens")
     for record in found.records:
@@ -100,9 +101,13 @@ def _rounds(found: Findings) -> Table:
             count(creator["refused"]) if "refused" in creator else "–",
             count(solver["training"]["updates"] if found.online else solver["pairs"]),
             share(solver.get("truncated")),
-            count(record["tokens"]["total"]),
+            _tokens(record["tokens"]["total"]),
         )
     return table
+
+
+def _tokens(n: int) -> str:
+    return count(n) if n < 10_000_000 else f"{n / 1e6:,.1f} M"
 
 
 def _buffer(found: Findings) -> Table:
@@ -178,7 +183,10 @@ def one_round(found: Findings, t: int) -> Group:
     if t not in records:
         have = ", ".join(map(str, records)) or "none"
         raise ConfigError(f"--round {t}: not done in this run; its rounds so far: {have}")
-    table = _table(f"round {t}", "metric", "value")
+    table = _table(f"round {t}")
+    # a metric may be named after a topic, which is as long as it is
+    table.add_column("metric", overflow="fold")
+    table.add_column("value", justify="right", no_wrap=True)
     table.add_column("meaning", style="dim")
     for name, value in figures(records[t]).items():
         metric = describe(name)
