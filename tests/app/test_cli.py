@@ -100,8 +100,14 @@ def test_an_alarm_stops_a_run_which_goes_on_when_told(tmp_path):
     done = eva("run", SMOKE, "--out", run, "--quiet", "evaluation.when=never", *overrides)
     assert done.returncode == 3, done.stderr
     assert "alarm: stopped after round 2. diversity:" in done.stderr
-    assert "2 of 3 rounds" in eva("show", run).stdout
-    assert eva("resume", run, "--quiet").returncode == 3
+    shown = eva("show", run).stdout
+    assert "stopped by an alarm, 2 of 3 rounds" in shown
+    assert f"eva resume {run} --past-alarms\n" in shown
+    done = eva("resume", run, "--json")
+    assert done.returncode == 3
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert last["status"] == "stopped"
+    assert [a["stops"] for a in last["alarms"] if a["alarm"] == "diversity"] == [True]
     done = eva("resume", run, "--json", "--past-alarms")
     assert done.returncode == 0, done.stderr
     last = json.loads(done.stdout.splitlines()[-1])

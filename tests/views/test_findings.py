@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from eva.errors import RunError
@@ -24,6 +26,17 @@ def test_a_run_that_was_stopped_says_where(interrupted, begun):
     assert new.status == "not finished: 0 of 2 rounds, last commit none"
     assert new.seconds == 0.0
     assert new.seconds_by_stage() == {}
+
+
+def test_a_run_that_an_alarm_stopped_says_so(interrupted):
+    found = Findings.read(interrupted)
+    alarms = [{"round": 1, "stops": True}]
+    stopped = replace(found, alarms=alarms, commits=[{"round": 1, "stage": "alarms"}])
+    assert stopped.status == "stopped by an alarm, 1 of 2 rounds"
+    # gone on with, another alarm, an alarm that stopped nothing
+    assert not replace(stopped, commits=[{"round": 2, "stage": "creator/answer"}]).stopped
+    assert not replace(stopped, alarms=[{"round": 1, "stops": False}]).stopped
+    assert not replace(stopped, info={**found.info, "status": "finished"}).stopped
 
 
 def test_the_time_of_the_stages_is_the_time_of_the_run(finished):

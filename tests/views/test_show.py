@@ -48,6 +48,15 @@ def test_a_policy_that_was_taken_back_is_not_the_runs(play, alarmed):
     assert "rounds/002/policy" not in said
 
 
+def test_paths_are_not_broken_in_eighty_columns(finished, tmp_path):
+    far = tmp_path / "a folder of a long name" / ("and " * 20 + "run")
+    far.parent.mkdir()
+    far.symlink_to(finished)
+    console = Console(file=io.StringIO(), width=80, highlight=False)
+    show(far, console=console)
+    assert f"policy  {far}/rounds/003/policy\n" in console.file.getvalue()
+
+
 def test_one_round_in_full_says_what_its_figures_mean(finished):
     said = printed(finished, round=2)
     assert "creator/info_mean" in said

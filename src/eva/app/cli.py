@@ -52,15 +52,27 @@ def _finished(run: Path) -> bool:
         return folder.info.get("status") == "finished"
 
 
-def _close(run: Path, mode: Mode, *, before: bool) -> None:
-    """Say what came of a run and what to do with it; `before` is whether that was known."""
-    if mode == "json":
-        from eva.app.results import alarms
-        from eva.runs.folder import RunFolder
+def _tell(run: Path, status: str) -> None:
+    """Write the last line of `--json`."""
+    from eva.app.results import alarms
+    from eva.runs.folder import RunFolder
 
-        with RunFolder.open_readonly(run) as folder:
-            raised = alarms(folder)
-        typer.echo(json.dumps({"run": str(run), "status": "finished", "alarms": raised}))
+    with RunFolder.open_readonly(run) as folder:
+        raised = alarms(folder)
+    typer.echo(json.dumps({"run": str(run), "status": status, "alarms": raised}))
+
+
+def _play(game: Callable[[], Path], run: Path, mode: Mode) -> None:
+    """Play a game, and say what came of it and what to do with it."""
+    before = _finished(run)
+    try:
+        run = game()
+    except AlarmError:
+        if mode == "json":
+            _tell(run, "stopped")
+        raise
+    if mode == "json":
+        _tell(run, "finished")
     elif mode != "quiet":
         from eva.app.quickstart import print_outcome
 
@@ -156,9 +168,8 @@ def run(
     from eva.app import play
     from eva.app.load import load_config
 
-    folder = out or Path("runs") / config.stem
-    mode, before = _mode(quiet, as_json), _finished(folder)
-    _close(play.run(load_config(config, overrides or []), folder, mode=mode), mode, before=before)
+    folder, mode = out or Path("runs") / config.stem, _mode(quiet, as_json)
+    _play(lambda: play.run(load_config(config, overrides or []), folder, mode=mode), folder, mode)
 
 
 @app.command()
@@ -173,8 +184,8 @@ def resume(
     """Go on with an interrupted run."""
     from eva.app import play
 
-    mode, before = _mode(quiet, as_json), _finished(run)
-    _close(play.resume(run, mode=mode, past_alarms=past_alarms), mode, before=before)
+    mode = _mode(quiet, as_json)
+    _play(lambda: play.resume(run, mode=mode, past_alarms=past_alarms), run, mode)
 
 
 @app.command()

@@ -95,15 +95,25 @@ class Findings:
             done += f", {len(self.steps):,} of {total:,} steps"
         if self.info.get("status") == "finished":
             return f"finished, {done}"
+        if self.stopped:
+            return f"stopped by an alarm, {done}"
         return f"not finished: {done}, last commit {self.last}"
+
+    @property
+    def stopped(self) -> bool:
+        """Whether an alarm of the newest round stopped the run."""
+        if self.info.get("status") == "finished" or len(self.records) == self.rounds:
+            return False
+        newest = {(alarm["round"], "alarms") for alarm in self.alarms if alarm["stops"]}
+        return bool(self.commits) and _place(self.commits[-1]) in newest
 
     @property
     def last(self) -> str:
         """Where the newest commit stands."""
         if not self.commits:
             return "none"
-        row = self.commits[-1]
-        return f"round {row['round']}, {row['stage']}"
+        round, stage = _place(self.commits[-1])
+        return f"round {round}, {stage}"
 
     @property
     def began(self) -> datetime:
@@ -138,3 +148,7 @@ class Findings:
         """Return the metrics of an online run's steps, by the step's number over the run."""
         size = int(self.config["online"]["steps"])
         return [((row.round - 1) * size + (row.step or 0), row.metrics) for row in self.training]
+
+
+def _place(commit: Row) -> tuple[int, str]:
+    return int(commit["round"]), str(commit["stage"])

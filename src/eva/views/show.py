@@ -62,10 +62,13 @@ def show(
         console.print(tried(found))
     else:
         console.print(overview(found))
+        for line in _places(found):
+            # whole, so that a path can be copied, or read by a program
+            console.print(line, soft_wrap=True)
 
 
 def overview(found: Findings) -> Group:
-    """Return the rounds, what changed, how far the run is, and where things lie."""
+    """Return how far the run is, its rounds, what changed, and signs of trouble."""
     model = wording.name_of(found.config["policy"]["model"])
     source = wording.name_of(found.config["prompts"]["source"])
     head = Text.assemble((f"{model} on {source}", "bold"), f": {found.status}")
@@ -81,7 +84,7 @@ def overview(found: Findings) -> Group:
         parts.append(Text(f"{several(len(found.set_aside), 'row')} of the data set set aside"))
     if asked := wording.servers(found.records):
         parts.append(Text(asked))
-    return Group(*parts, *_places(found))
+    return Group(*parts)
 
 
 def _rounds(found: Findings) -> Table:
@@ -161,6 +164,7 @@ _STYLES = {"gain": "green", "loss": "red"}
 
 
 def _places(found: Findings) -> list[Text]:
+    """Return where things lie, and what goes on with a run that an alarm stopped."""
     taken_back = {f"{alarm['round']:03d}" for alarm in found.alarms if alarm["rolls_back"]}
     kept = sorted(found.path.glob("rounds/*/policy"))
     policies = [path for path in kept if path.parent.name not in taken_back]
@@ -170,6 +174,8 @@ def _places(found: Findings) -> list[Text]:
     lines = [Text(f"{name:<8}{place}") for name, place in places.items() if place]
     if not report.exists():
         lines.append(Text(f"{'report':<8}none yet: eva report {found.path}", style="dim"))
+    if found.stopped:
+        lines.append(Text(f"{'next':<8}eva resume {found.path} --past-alarms"))
     return lines
 
 
