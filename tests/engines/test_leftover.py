@@ -37,6 +37,27 @@ def test_a_server_ends_when_whoever_started_it_is_killed(tmp_path, how):
     assert not server.is_running()
 
 
+def test_a_temporary_folder_goes_with_whoever_made_it(tmp_path):
+    place = tmp_path / "place"
+    (place / "served").mkdir(parents=True)
+    script = (
+        "import sys; from pathlib import Path; from eva.engines.leftover import watch\n"
+        "folder = Path(sys.argv[1]); watcher = watch(folder, remove=folder.parent)\n"
+        "print(watcher.pid, flush=True); sys.stdin.read()"
+    )
+    starter = subprocess.Popen(
+        [sys.executable, "-c", script, str(place / "served")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    watcher = psutil.Process(int(starter.stdout.readline()))
+    starter.kill()
+    starter.communicate()
+    psutil.wait_procs([watcher], timeout=20)
+    assert not place.exists()
+
+
 def test_a_watch_that_is_over_ends_nothing(tmp_path):
     watcher = watch(tmp_path)
     assert watcher.poll() is None

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import threading
 from pathlib import Path
+from subprocess import Popen
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary, finalize
 
@@ -43,9 +44,11 @@ def server_generator(section: Server, folder: Path | None) -> ServerGenerator:
 def served_engine(engine: LocalEngine, section: Serve, folder: Path | None) -> ServedEngine:
     """Return the engine of a policy that answers through a server of its own.
 
-    Without a run folder weights and log lie in a temporary one, which goes with the engine.
+    Without a run folder weights and log lie in a temporary one, which goes with the engine, or
+    with this process if that is killed.
     """
     from eva.app.config_servers import Server
+    from eva.engines.leftover import watch
     from eva.engines.served import ServedEngine, Serving
 
     asked = section.model_dump(include={"concurrency", "retries", "seconds"})
@@ -61,8 +64,15 @@ def served_engine(engine: LocalEngine, section: Serve, folder: Path | None) -> S
     )
     served = ServedEngine(engine, serving)
     if folder is None:
-        finalize(served, shutil.rmtree, place, ignore_errors=True)
+        finalize(served, _remove, place, watch(serving.folder, remove=place))
     return served
+
+
+def _remove(place: Path, watcher: Popen[bytes]) -> None:
+    from eva.engines.leftover import unwatch
+
+    shutil.rmtree(place, ignore_errors=True)
+    unwatch(watcher)
 
 
 def key_of(section: Server) -> str:

@@ -8,6 +8,7 @@ pipe: however eva ends, the pipe breaks.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,10 +22,13 @@ NOTE = "pid"
 """File in a server's folder that holds the number of its process."""
 
 
-def watch(folder: Path) -> subprocess.Popen[bytes]:
-    """Start what ends the server of a folder once this process is gone; `unwatch` stops it."""
+def watch(folder: Path, *, remove: Path | None = None) -> subprocess.Popen[bytes]:
+    """Start what ends the server of a folder once this process is gone; `unwatch` stops it.
+
+    `remove` is a folder that goes then: one that nobody else uses.
+    """
     return subprocess.Popen(
-        [sys.executable, "-m", __name__, str(folder)],
+        [sys.executable, "-m", __name__, str(folder), *([str(remove)] if remove else [])],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -78,3 +82,5 @@ def _session(pid: int) -> int | None:
 if __name__ == "__main__":
     sys.stdin.buffer.read()
     end_left_over(Path(sys.argv[1]))
+    for folder in sys.argv[2:]:
+        shutil.rmtree(folder, ignore_errors=True)
