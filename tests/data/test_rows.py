@@ -198,6 +198,14 @@ def test_type_names():
     ]  # fmt: skip
 
 
+def test_of_many_files_the_nearest_are_named(tmp_path):
+    for i in range(100):
+        (tmp_path / f"part-{i:03d}.jsonl").touch()
+    with pytest.raises(DataError, match=r"did you mean 'part-042\.jsonl'") as raised:
+        read(tmp_path / "part-42.jsonl")
+    assert str(raised.value).count("part-") <= 10
+
+
 def test_a_pipe_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(DataError, match="pipe: a pipe or device, expected a file"):

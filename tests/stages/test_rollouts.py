@@ -128,6 +128,13 @@ def test_a_preference_data_set_becomes_examples(policy, tmp_path):
     assert np.sum(example.trained_tokens) == 7
 
 
+def test_answers_are_no_pairs(policy, tmp_path):
+    group = Group(CHILD, (1,), (Response("red", (5,)),), "p")
+    parquet.write(tmp_path / "g.parquet", [group], kind=Group)
+    with pytest.raises(DataError, match="got answers, expected pairs: `eva stage pair` makes"):
+        rollouts.read_pairs(tmp_path / "g.parquet", policy)
+
+
 @pytest.mark.parametrize(
     ("columns", "says"),
     [

@@ -6,6 +6,7 @@ A file that is broken as a whole raises; whether one row is any good is for the 
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -113,8 +114,10 @@ def _beside(path: Path) -> str:
     """Return what is there instead of a file that is not."""
     if not path.parent.is_dir():
         return f"; the folder {path.parent} does not exist either"
-    names = sorted(other.name for other in path.parent.iterdir() if other.suffix in _SUFFIXES)
-    return f": {unknown_name('name', path.name, names)}" if names else ""
+    names = [other.name for other in path.parent.iterdir() if other.suffix in _SUFFIXES]
+    # a folder of data may hold thousands
+    near = difflib.get_close_matches(path.name, names, n=8, cutoff=0.0)
+    return f": {unknown_name('name', path.name, near)}" if near else ""
 
 
 def decoded(path: Path) -> str:

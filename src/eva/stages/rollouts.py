@@ -291,7 +291,10 @@ def read_pairs(path: Path, policy: Policy) -> Pairs:
     from eva.data.preferences import load_preferences
     from eva.engines.chat import encode_answer, encode_prompt
 
-    if _written_by_eva(path) == "Example":
+    written = _written_by_eva(path)
+    if written in _ANSWERED:
+        raise DataError(f"{path}: got answers, expected pairs: `eva stage pair` makes them")
+    if written == "Example":
         return Pairs(parquet.read(path, kind=Example))
     examples, loaded = [], load_preferences(str(path))
     for pair in loaded.pairs:
