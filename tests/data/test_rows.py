@@ -203,7 +203,7 @@ def test_of_many_files_the_nearest_are_named(tmp_path):
         (tmp_path / f"part-{i:03d}.jsonl").touch()
     with pytest.raises(DataError, match=r"did you mean 'part-042\.jsonl'") as raised:
         read(tmp_path / "part-42.jsonl")
-    assert str(raised.value).count("part-") <= 10
+    assert str(raised.value).count("part-") < 20
 
 
 def test_a_pipe_is_no_file(tmp_path):
