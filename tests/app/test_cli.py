@@ -71,7 +71,8 @@ def test_ctrl_c_in_a_command_says_how_to_go_on(monkeypatch, capsys):
 
     monkeypatch.setattr("eva.views.parts.show", interrupted)
     assert cli.guarded(lambda: cli.app(["list"])) == 130
-    assert "eva resume RUN" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the same command goes on from there (or `eva resume RUN`, where it plays a run)" in said
     with pytest.raises(SystemExit, match="2"):
         cli.guarded(lambda: cli.app(["no-such-command"]))
 

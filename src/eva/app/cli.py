@@ -274,7 +274,11 @@ def guarded(verb: Callable[[], None]) -> int:
         # typer makes an exit of Ctrl-C
         if isinstance(left, SystemExit) and left.code != 130:
             raise
-        errors.print("interrupted; `eva resume RUN` goes on from the last commit")
+        # a stage has no run, and one that commits nothing before its end begins again
+        errors.print(
+            "interrupted; what was committed is kept, and the same command goes on from there (or "
+            "`eva resume RUN`, where it plays a run)"
+        )
         return 130
     return 0
 
