@@ -1,4 +1,7 @@
 import io
+import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
 
@@ -173,12 +176,22 @@ def test_operators_are_shown_with_what_refused_them(finished):
     assert row.rstrip().endswith(f"{line.refused['evolver']} evolver")
 
 
-def test_operators_fit_a_narrow_terminal(finished):
-    console = Console(file=io.StringIO(), width=80)
-    show(finished, operators=True, console=console)
-    said = console.file.getvalue()
-    assert "…" not in said
-    assert "evolver" in said
+@pytest.mark.parametrize("table", ["operators", "refusals"])
+def test_operators_fit_a_narrow_terminal(finished, table, tmp_path):
+    far = tmp_path / "run"
+    shutil.copytree(finished, far)
+    with closing(sqlite3.connect(far / "population.sqlite")) as database, database:
+        for changed in ("prompts", "refusals"):
+            database.execute(
+                f"UPDATE {changed} SET operator = 'an_operator_with_a_rather_long_name_of_its_own'"
+                " WHERE operator = 'deepen'"
+            )
+    for run in (finished, far):
+        console = Console(file=io.StringIO(), width=80)
+        show(run, **{table: True}, console=console)
+        said = console.file.getvalue()
+        assert "…" not in said
+        assert "evolver" in said
 
 
 def test_no_operator_is_said(static):

@@ -261,7 +261,10 @@ def tried(found: Findings) -> Table | Text:
     parts = {"entered": "en-\ntered", "accepted": "ac-\ncepted", "contrast": "con-\ntrast"}
     parts |= {"with contrast": "with\ncon-\ntrast", "played": "play-\ned"}
     shown = [i for i, name in enumerate(HEAD) if name != "reward"]
-    table = _table("operators", *(parts.get(HEAD[i], HEAD[i]) for i in shown[:-1]))
+    table = _table("operators")
+    table.add_column(HEAD[0], overflow="fold")
+    for i in shown[1:-1]:
+        table.add_column(parts.get(HEAD[i], HEAD[i]), justify="right", no_wrap=True)
     table.add_column(HEAD[-1], overflow="fold")
     for line in every:
         cells = line.cells()
@@ -270,9 +273,10 @@ def tried(found: Findings) -> Table | Text:
 
 
 def _refusals(title: str, rows: Sequence[Row]) -> Table:
-    table = _table(title, "round", "parent", "operator")
-    table.add_column("reason", ratio=2)
-    table.add_column("refused text", ratio=3)
+    table = _table(title, "round", "parent")
+    table.add_column("operator", max_width=16, overflow="fold")
+    table.add_column("reason", ratio=2, overflow="fold")
+    table.add_column("refused text", ratio=3, overflow="fold")
     for row in rows[:TEXTS]:
         reason, text = (
             Text(wording.printable(wording.shortened(row[key], LONGEST)))
