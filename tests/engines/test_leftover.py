@@ -8,27 +8,31 @@ import sys
 import psutil
 import pytest
 
-from eva.engines.leftover import NOTE, end_all, end_left_over, unwatch, watch
+from eva.engines.leftover import NOTE, end_all, end_left_over, marked, unwatch, watch
 
-# starts a "server", has it watched, says its number, and waits to be killed
+# has a folder watched, starts its "server", says its number, and waits to be killed; either of
+# the two signs by which the server is known is enough
 STARTER = """
 import pathlib, subprocess, sys, time
-from eva.engines.leftover import NOTE, watch
+from eva.engines.leftover import NOTE, marked, watch
 
-folder = pathlib.Path(sys.argv[1])
-sleeping = [sys.executable, "-c", "import time; time.sleep(60)", str(folder / "model")]
-server = subprocess.Popen(sleeping, start_new_session=True)
-(folder / NOTE).write_text(str(server.pid))
+folder, sign = pathlib.Path(sys.argv[1]), sys.argv[2]
 watch(folder)
+sleeping = [sys.executable, "-c", "import time; time.sleep(60)", str(folder / "model")]
+env = marked(folder) if sign == "mark" else None
+server = subprocess.Popen(sleeping, start_new_session=True, env=env)
+if sign == "note":
+    (folder / NOTE).write_text(str(server.pid))
 print(server.pid, flush=True)
 time.sleep(60)
 """
 
 
+@pytest.mark.parametrize("sign", ["mark", "note"])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-def test_a_server_ends_when_whoever_started_it_is_killed(tmp_path, how):
+def test_a_server_ends_when_whoever_started_it_is_killed(tmp_path, how, sign):
     starter = subprocess.Popen(
-        [sys.executable, "-c", STARTER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", STARTER, str(tmp_path), sign], stdout=subprocess.PIPE, text=True
     )
     server = psutil.Process(int(starter.stdout.readline()))
     starter.send_signal(how)
@@ -65,6 +69,16 @@ def test_a_watch_that_is_over_ends_nothing(tmp_path):
     unwatch(watcher)
     assert watcher.returncode is not None
     end_left_over(tmp_path)  # not a server of this folder: this process lives on
+
+
+def test_the_server_of_another_folder_is_left_alone(tmp_path):
+    sleeping = [sys.executable, "-c", "import time; time.sleep(60)"]
+    server = subprocess.Popen(sleeping, env=marked(tmp_path / "other"), start_new_session=True)
+    end_left_over(tmp_path)
+    assert server.poll() is None
+    end_left_over(tmp_path / "other")
+    server.wait(20)
+    assert not psutil.pid_exists(server.pid)
 
 
 def test_what_a_server_started_ends_although_the_server_has():

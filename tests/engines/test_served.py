@@ -226,12 +226,15 @@ def test_a_server_is_watched_as_long_as_it_runs(served):
     assert not watchers()
 
 
-def test_the_server_of_a_killed_run_is_ended_before_the_next(served, tmp_path):
+@pytest.mark.parametrize("noted", [True, False])
+def test_the_server_of_a_killed_run_is_ended_before_the_next(served, tmp_path, noted):
     engine = served()
     sample(engine, "x")
     left = engine._server._process
     _, _, (*_, watcher), _ = engine._server.end.detach()
     unwatch(watcher)  # as if both were killed
+    if not noted:  # at the instant in which the server began
+        (tmp_path / "served/pid").unlink()
     engine._server = None
     sample(served(), "x")
     assert pid(tmp_path) != left.pid

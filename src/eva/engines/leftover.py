@@ -3,6 +3,10 @@
 What kills eva without a word (SIGKILL, the kernel's out-of-memory killer, a batch system) leaves it
 no time to end a server, which would keep the GPU. The watching process holds the other end of a
 pipe: however eva ends, the pipe breaks.
+
+A server is known by a variable of its environment, which it has from its first instant and hands
+down to what it starts; and by a note of its number, since a program that changes its own title may
+overwrite its environment.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -20,6 +25,13 @@ PATIENCE = 20.0
 
 NOTE = "pid"
 """File in a server's folder that holds the number of its process."""
+
+_MARK = "EVA_SERVED"
+
+
+def marked(folder: Path) -> dict[str, str]:
+    """Return this process's environment, with what marks a server as that of a folder."""
+    return {**os.environ, _MARK: os.path.realpath(folder)}
 
 
 def watch(folder: Path, *, remove: Path | None = None) -> subprocess.Popen[bytes]:
@@ -44,32 +56,46 @@ def unwatch(watcher: subprocess.Popen[bytes]) -> None:
 
 def end_left_over(folder: Path) -> None:
     """End the server of a run that was killed: it would keep its memory."""
-    note = folder / NOTE
-    try:
-        left = psutil.Process(int(note.read_text(encoding="ascii")))
-        # the number may belong to another program by now
-        ours = any(str(folder) in word for word in left.cmdline())
-    except (OSError, psutil.Error, ValueError):
-        return
-    if ours:
-        end_all(left.pid)
+    end_all(*_marked_with(folder), *_noted(folder))
 
 
-def end_all(pid: int) -> None:
-    """End the leader of a session with all that it started, also where it has ended itself."""
-    family = [process for process in psutil.process_iter() if _session(process.pid) == pid]
-    try:
-        first = psutil.Process(pid)
-        family += [*first.children(recursive=True), first]
-    except psutil.NoSuchProcess:
-        pass
+def end_all(*leaders: int) -> None:
+    """End leaders of sessions with all that they started, also where they have ended themselves."""
+    family = {process for process in psutil.process_iter() if _session(process.pid) in leaders}
+    for leader in leaders:
+        try:
+            first = psutil.Process(leader)
+            family |= {*first.children(recursive=True), first}
+        except psutil.NoSuchProcess:
+            pass
     for end in (psutil.Process.terminate, psutil.Process.kill):
-        for process in set(family):
+        for process in family:
             try:
                 end(process)
             except psutil.NoSuchProcess:
                 continue
-        _, family = psutil.wait_procs(set(family), timeout=PATIENCE)
+        _, alive = psutil.wait_procs(family, timeout=PATIENCE)
+        family = set(alive)
+
+
+def _marked_with(folder: Path) -> Iterator[int]:
+    mark = os.path.realpath(folder)
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(_MARK) == mark:
+                yield process.pid
+        except (OSError, psutil.Error):  # gone, or somebody else's
+            continue
+
+
+def _noted(folder: Path) -> Iterator[int]:
+    try:
+        left = psutil.Process(int((folder / NOTE).read_text(encoding="ascii")))
+        # the number may belong to another program by now
+        if any(str(folder) in word for word in left.cmdline()):
+            yield left.pid
+    except (OSError, psutil.Error, ValueError):
+        return
 
 
 def _session(pid: int) -> int | None:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from eva.engines.chat import encode_prompt, merge_system, takes_system, tokenised
-from eva.engines.leftover import NOTE, end_all, end_left_over, unwatch, watch
+from eva.engines.leftover import NOTE, end_all, end_left_over, marked, unwatch, watch
 from eva.errors import DataError, GenerationError
 from eva.protocols import Generator
 from eva.types import Example, Group, Prompt, SamplingParams
@@ -179,9 +179,8 @@ class _Server:
             word.replace("{model}", str(weights)).replace("{port}", str(port))
             for word in serving.command
         ]
-        self._process = _started(command, self._log)
-        (folder / NOTE).write_text(str(self._process.pid), encoding="ascii")
-        self.end = weakref.finalize(self, _end, self._process, folder, watch(folder))
+        self._process, watcher = _started(command, folder, self._log)
+        self.end = weakref.finalize(self, _end, self._process, folder, watcher)
         address = f"http://127.0.0.1:{port}"
         self._wait(f"{address}{serving.ready}", serving)
         self.generator = serving.ask(f"{address}{serving.path}", str(weights))
@@ -236,18 +235,29 @@ def _sample_as_asked(path: Path) -> None:
     path.write_text(json.dumps(kept | {"do_sample": True}), encoding="utf-8")
 
 
-def _started(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+def _started(
+    command: Sequence[str], folder: Path, log: Path
+) -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]:
+    """Start a server, and before it what ends it: eva may be killed at any instant."""
+    watcher = watch(folder)
     try:
         with log.open("wb") as file:
             # a session of its own: an interrupt from the terminal is not for the server
-            return subprocess.Popen(
-                command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+            server = subprocess.Popen(
+                command,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=marked(folder),
+                start_new_session=True,
             )
     except OSError as error:
+        unwatch(watcher)
         raise GenerationError(
             f"policy.serve: {command[0]!r} cannot be started: {error}; install it, or write where "
             "it lies into policy.serve.command"
         ) from error
+    (folder / NOTE).write_text(str(server.pid), encoding="ascii")
+    return server, watcher
 
 
 def _end(process: subprocess.Popen[bytes], folder: Path, watcher: subprocess.Popen[bytes]) -> None:
