@@ -251,6 +251,8 @@ def _spelt(annotation: Any) -> str:
         return " or ".join(dict.fromkeys(_spelt(a) for a in arguments if a is not NoneType))
     if origin is tuple:
         return f"list of {_spelt(arguments[0])}"
+    if origin is dict:
+        return "table"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "table"
     return {bool: "true or false", int: "integer", float: "number", str: "text"}[annotation]

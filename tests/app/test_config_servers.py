@@ -49,6 +49,23 @@ def test_options_that_only_sound_like_secrets_are_taken():
     assert Serve(command=["serve", "{model}", "{port}", *options]).command[-1] == "secret/model"
 
 
+def test_further_fields_of_a_request_set_nothing_that_eva_sets():
+    place = {"url": "http://localhost:8000/v1", "model": "m"}
+    taken = {"chat_template_kwargs": {"enable_thinking": False}}
+    assert Server(**place, extra=taken).extra == taken
+    with pytest.raises(ValidationError, match="extra sets seed and stream, which eva sets itself"):
+        Server(**place, extra={"stream": True, "seed": 1})
+
+
+@pytest.mark.parametrize("extra", [{"api_key": "hunter2"}, {"a": [{"auth_token": "hunter2"}]}])
+def test_further_fields_hold_no_secret_and_none_is_repeated(extra):
+    with pytest.raises(ValidationError) as caught:
+        Server(url="http://localhost:8000/v1", model="m", extra=extra)
+    (error,) = caught.value.errors()
+    assert "holds a secret" in error["msg"]
+    assert "hunter2" not in error["msg"]
+
+
 SERVED = {"command": ["vllm", "serve", "{model}", "--port={port}"]}
 
 

@@ -51,6 +51,17 @@ def test_greedy_decoding_has_no_seed():
     assert not {"seed", "top_p"} & first.keys()
 
 
+def test_a_request_may_have_further_fields_and_another_name_for_its_limit():
+    greedy = SamplingParams(1, 0.0, 1.0, 50)
+    thinking = {"chat_template_kwargs": {"enable_thinking": False}}
+    made = request(
+        CHAT, 0, model="m", params=greedy, streams=STREAMS,
+        limit_field="max_completion_tokens", extra=thinking,
+    )  # fmt: skip
+    plain = request(CHAT, 0, model="m", params=greedy, streams=STREAMS)
+    assert made == thinking | {"max_completion_tokens": plain.pop("max_tokens")} | plain
+
+
 def test_a_prompt_is_never_longer_than_its_bytes():
     body = request(CHAT, 0, model="m", params=SamplingParams(), streams=STREAMS)
     assert longest_prompt(body) == len(b"Be brief.") + len(b"Hi") + 2 * 32 + 64
@@ -67,6 +78,34 @@ def test_a_completion_is_a_reply_and_a_reply_a_response():
 def test_what_a_server_does_not_count_is_nothing():
     told = completion() | {"usage": None}
     assert answered(told) == Reply("Hello.", "stop", 0, 0)
+
+
+def with_ids(told):
+    return read(200, {}, json.dumps(told).encode(), now=NOW, token_ids=True)
+
+
+def test_tokens_that_are_asked_for_are_those_that_were_sampled():
+    told = completion(token_ids=[5, 6, 2]) | {"prompt_token_ids": [1, 9]}
+    reply = with_ids(told)
+    assert reply == Reply("Hello.", "stop", 9, 3, (1, 9), (5, 6, 2))
+    assert reply.response == Response("Hello.", (5, 6, 2), finish="stop")
+    assert answered(told).response.token_ids == ()  # nobody asked
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        completion(),
+        completion(token_ids=[5, 6]),
+        completion(token_ids=["5"]) | {"prompt_token_ids": [1]},
+        completion(token_ids={"5": 6}) | {"prompt_token_ids": [1]},
+        completion(token_ids=[5, True]) | {"prompt_token_ids": [1]},
+    ],
+)
+def test_a_server_that_does_not_tell_its_tokens_is_given_up(told):
+    with pytest.raises(FaultError, match="without the tokens' ids") as caught:
+        with_ids(told)
+    assert (caught.value.passing, caught.value.billed) == (False, True)
 
 
 def test_half_a_character_is_a_question_mark():

@@ -9,7 +9,7 @@ from eva.engines.completions import FaultError, Reply
 from eva.engines.replies import AbandonedError, Replies
 from eva.errors import GenerationError, RunError
 
-HELLO = Reply("Hello.", "stop", 9, 3)
+HELLO = Reply("Hello.", "stop", 9, 3, (1, 9), (5, 6, 2))
 
 
 class Asking:
@@ -235,5 +235,5 @@ def test_the_file_holds_replies_and_no_requests(tmp_path):
     Asking(Replies(tmp_path / "r"))("a")
     with closing(sqlite3.connect(tmp_path / "r")) as database:
         assert database.execute("SELECT * FROM replies").fetchall() == [
-            ("a", "Hello.", "stop", 9, 3, 12.0)
+            ("a", "Hello.", "stop", 9, 3, "[1, 9]", "[5, 6, 2]", 12.0)
         ]

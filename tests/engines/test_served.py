@@ -3,10 +3,12 @@
 import json
 import os
 import sys
+from functools import partial
 
 import psutil
 import pytest
 
+from eva.engines.chat import encode_prompt
 from eva.engines.leftover import unwatch
 from eva.engines.local import LocalEngine, LocalSettings
 from eva.engines.lora import LoraSettings
@@ -45,8 +47,11 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply({"error": {"message": "out of memory"}}, 401)
         text = f"{digest} {asked.split()[-1]}"
         finish = "length" if "long" in asked else "stop"
-        choice = {"message": {"content": text}, "finish_reason": finish}
-        self.reply({"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 7}})
+        choice = {"message": {"content": text}, "finish_reason": finish, "token_ids": [7, 7, 2]}
+        told = {"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 7}}
+        if body.get("return_token_ids"):
+            told["prompt_token_ids"] = json.loads(pathlib.Path(sys.argv[0] + ".read").read_text())
+        self.reply(told)
     def reply(self, told, status=200):
         content = json.dumps(told).encode()
         self.send_response(status)
@@ -64,8 +69,8 @@ STREAMS = Streams(0, 1, "answer")
 EXAMPLE = Example("p", (5, 6, 7), ((8, 9, 10), (11, 12)))
 
 
-def ask(url, model):
-    endpoint = Endpoint(url, model, retries=0, seconds=10)
+def ask(url, model, token_ids=False):
+    endpoint = Endpoint(url, model, retries=0, seconds=10, token_ids=token_ids)
     return ServerGenerator(endpoint, Replies(), pause=lambda stop, seconds: None)
 
 
@@ -76,10 +81,13 @@ def served(tiny_folder, tmp_path):
     script.write_text(SCRIPT)
     made = []
 
-    def make(command=None, *, lora=None, seconds=30.0):
+    def make(command=None, *, lora=None, seconds=30.0, read=None):
         engine = LocalEngine(load_policy(tiny_folder), LocalSettings(lora=lora))
         command = command or (sys.executable, str(script), "{model}", "{port}")
-        serving = Serving(command, tmp_path / "served", ask, seconds=seconds)
+        if read is not None:
+            (tmp_path / "server.py.read").write_text(json.dumps(read))
+        asking = partial(ask, token_ids=read is not None)
+        serving = Serving(command, tmp_path / "served", asking, seconds=seconds)
         made.append(ServedEngine(engine, serving))
         return made[-1]
 
@@ -99,6 +107,29 @@ def trained(engine):
 
 def pid(tmp_path):
     return int((tmp_path / "served/pid").read_text())
+
+
+def test_tokens_are_those_that_the_server_sampled_where_it_tells_them(served):
+    prompt = Prompt.of("Say it")
+    read = encode_prompt(served().policy, prompt)
+    (group,) = served(read=read).sample([prompt], ONE, STREAMS)
+    assert [r.token_ids for r in group.responses] == [(7, 7, 2)]
+    assert group.prompt_ids == read
+    assert group.responses[0].length == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda ids: ids[:-1], r"at token 24 the end, expected \d+ \(24 tokens, expected 25\)"),
+        (lambda ids: [3, *ids[1:]], r"at token 0 3, expected \d+ \(25 tokens, expected 25\)"),
+    ],
+)
+def test_a_server_with_another_chat_template_is_refused(served, change, said):
+    prompt = Prompt.of("Say it")
+    read = encode_prompt(served().policy, prompt)
+    with pytest.raises(GenerationError, match=said):
+        served(read=change(list(read))).sample([prompt], ONE, STREAMS)
 
 
 def test_answers_come_with_tokens_and_are_trained_on_as_if_sampled_here(served):

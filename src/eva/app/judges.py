@@ -113,6 +113,8 @@ class Judges:
 def _key(section: JudgeSection) -> str:
     """Return a name for what a test is of; how a server is reached is no part of it."""
     asked = section.model_dump(mode="json") | {"server": None, "model": _named(section)}
+    if section.server and section.server.extra:
+        asked["extra"] = section.server.extra
     return hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=4).hexdigest()
 
 

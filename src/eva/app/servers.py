@@ -25,10 +25,13 @@ _opened: WeakValueDictionary[Path, Replies] = WeakValueDictionary()
 _opening = threading.Lock()
 
 
-def server_generator(section: Server, folder: Path | None) -> ServerGenerator:
+def server_generator(
+    section: Server, folder: Path | None, *, token_ids: bool = False
+) -> ServerGenerator:
     """Return what answers through a server; all those of a run folder share its replies and costs.
 
-    Without a folder replies are kept as long as it lives.
+    Without a folder replies are kept as long as it lives. With `token_ids` the server is asked for
+    the ids of what it samples.
 
     Raises:
         ConfigError: the environment does not hold its key.
@@ -37,7 +40,7 @@ def server_generator(section: Server, folder: Path | None) -> ServerGenerator:
     from eva.engines.server import Endpoint, ServerGenerator
 
     settings = section.model_dump(exclude={"key_variable"})
-    endpoint = Endpoint(**settings, key=key_of(section))
+    endpoint = Endpoint(**settings, key=key_of(section), token_ids=token_ids)
     return ServerGenerator(endpoint, Replies() if folder is None else _replies(folder))
 
 
@@ -53,11 +56,16 @@ def served_engine(engine: LocalEngine, section: Serve, folder: Path | None) -> S
 
     asked = section.model_dump(include={"concurrency", "retries", "seconds"})
     place = Path(tempfile.mkdtemp(prefix="eva-")) if folder is None else folder
+
+    def ask(url: str, model: str) -> ServerGenerator:
+        # what is answered is committed with its chunk: nothing else need remember it
+        section_ = Server(url=url, model=model, **asked)
+        return server_generator(section_, None, token_ids=section.token_ids)
+
     serving = Serving(
         section.command,
         place / "served",
-        # what is answered is committed with its chunk: nothing else need remember it
-        lambda url, model: server_generator(Server(url=url, model=model, **asked), None),
+        ask,
         path=section.path,
         ready=section.ready,
         seconds=section.ready_seconds,

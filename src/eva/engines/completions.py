@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from eva.rng import Streams
 from eva.types import Finish, Json, Prompt, Response, SamplingParams
@@ -20,6 +20,11 @@ PATH = "/chat/completions"
 """Below the address where the API begins."""
 LONGEST = 300
 """Characters of a server's own words that are told on."""
+
+LimitField: TypeAlias = Literal["max_tokens", "max_completion_tokens"]
+"""The field of a request for the most tokens of an answer."""
+ASK_TOKEN_IDS: Mapping[str, Json] = {"return_token_ids": True}
+"""What asks for the ids of the tokens: vLLM's extension."""
 
 _PASSING = frozenset({408, 409, 425, 429})
 _TOO_LONG = re.compile(
@@ -55,6 +60,10 @@ class Reply:
     """`stop`, `length`, or `overlong`: the prompt does not fit, and there is no answer."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    prompt_ids: tuple[int, ...] = ()
+    """The prompt as the server read it; empty where it doesn't say."""
+    token_ids: tuple[int, ...] = ()
+    """What it sampled, with the end token; empty where it doesn't say."""
 
     @property
     def response(self) -> Response | None:
@@ -62,17 +71,26 @@ class Reply:
         if self.finish == "overlong":
             return None
         finish: Finish = "length" if self.finish == "length" else "stop"
-        return Response(self.text, (), finish=finish, counted=self.completion_tokens)
+        counted = None if self.token_ids else self.completion_tokens
+        return Response(self.text, self.token_ids, finish=finish, counted=counted)
 
 
 def request(
-    prompt: Prompt, i: int, *, model: str, params: SamplingParams, streams: Streams
+    prompt: Prompt,
+    i: int,
+    *,
+    model: str,
+    params: SamplingParams,
+    streams: Streams,
+    limit_field: LimitField = "max_tokens",
+    extra: Mapping[str, Json] | None = None,
 ) -> Json:
     """Return the body that asks for response i of a prompt; greedy decoding has no seed."""
     body: dict[str, Json] = {
+        **(extra or {}),
         "model": model,
         "messages": [{"role": m.role, "content": m.content} for m in prompt.messages],
-        "max_tokens": params.max_tokens,
+        limit_field: params.max_tokens,
         "temperature": params.temperature,
     }
     if params.temperature > 0:
@@ -90,8 +108,22 @@ def longest_prompt(body: Mapping[str, Json]) -> int:
     return sum(len(turn["content"].encode()) + 32 for turn in body["messages"]) + 64
 
 
-def read(status: int, headers: Mapping[str, str], content: bytes, *, now: float) -> Reply:
-    """Return the reply of a server's answer; `now` is the time that a date is compared to.
+def read(
+    status: int,
+    headers: Mapping[str, str],
+    content: bytes,
+    *,
+    now: float,
+    token_ids: bool = False,
+) -> Reply:
+    """Return the reply of a server's answer.
+
+    Args:
+        status: the status of its answer.
+        headers: of its answer.
+        content: of its answer.
+        now: the time that a date is compared to.
+        token_ids: whether the tokens' ids were asked for, and have to be there.
 
     Raises:
         FaultError: it is no reply.
@@ -116,7 +148,19 @@ def read(status: int, headers: Mapping[str, str], content: bytes, *, now: float)
         raise FaultError("no_text", "the message has no text", billed=True)
     # half a pair of surrogates is JSON, and nothing that could be written down
     whole = (text or "").encode(errors="replace").decode()
-    return Reply(whole, "length" if finish == "length" else "stop", *spent)
+    finished, (asked, answered) = "length" if finish == "length" else "stop", spent
+    if not token_ids:
+        return Reply(whole, finished, asked, answered)
+    read, sampled = _ids(told, "prompt_token_ids"), _ids(choices[0], "token_ids")
+    return Reply(whole, finished, asked, answered, read, sampled)
+
+
+def _ids(told: Mapping[str, Json], name: str) -> tuple[int, ...]:
+    ids = told.get(name)
+    if not isinstance(ids, list) or not all(type(token) is int for token in ids):
+        said = f"a reply without the tokens' ids: it has no list of numbers {name!r}"
+        raise FaultError("no_token_ids", said, passing=False, billed=True)
+    return tuple(ids)
 
 
 def _refused(status: int, headers: Mapping[str, str], content: bytes, *, now: float) -> Reply:

@@ -9,6 +9,7 @@ off after they were sent.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 import weakref
@@ -31,7 +32,8 @@ NAME = "replies.sqlite"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS replies (
     request TEXT PRIMARY KEY, text TEXT NOT NULL, finish TEXT NOT NULL,
-    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cost REAL NOT NULL
+    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,
+    prompt_ids TEXT NOT NULL, token_ids TEXT NOT NULL, cost REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tries (id INTEGER PRIMARY KEY, fault TEXT, cost REAL NOT NULL);
 """
@@ -160,8 +162,10 @@ class Replies:
         try:
             with self._transaction() as database:
                 if kept:
-                    row = (kept[0], *astuple(kept[1]), cost)
-                    database.execute("INSERT INTO replies VALUES (?, ?, ?, ?, ?, ?)", row)
+                    key, reply = kept
+                    *told, prompt_ids, token_ids = astuple(reply)
+                    row = (key, *told, json.dumps(prompt_ids), json.dumps(token_ids), cost)
+                    database.execute("INSERT INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
                 end = (fault, 0.0 if kept else cost, try_)
                 database.execute("UPDATE tries SET fault = ?, cost = ? WHERE id = ?", end)
                 self._spent += cost
@@ -188,11 +192,14 @@ class Replies:
             return made.lastrowid
 
     def _find(self, key: str) -> Reply | None:
-        columns = "text, finish, prompt_tokens, completion_tokens"
+        columns = "text, finish, prompt_tokens, completion_tokens, prompt_ids, token_ids"
         with self._transaction() as database:
             found = database.execute(f"SELECT {columns} FROM replies WHERE request = ?", (key,))
             row = found.fetchone()
-        return None if row is None else Reply(*row)
+        if row is None:
+            return None
+        text, finish, asked, answered, *ids = row
+        return Reply(text, finish, asked, answered, *(tuple(json.loads(i)) for i in ids))
 
     def totals(self) -> dict[str, Json]:
         """Return requests, tries, tokens and cost over all sessions, and faults by kind."""

@@ -4,8 +4,9 @@ The server is started when answers are asked for, on the weights as they are the
 as anything else is asked of the engine: answering and training take turns, on one GPU too, and no
 answer comes from weights that are gone. So it suits rounds, not single steps.
 
-A server answers in text. The tokens that are trained on are made from it by the policy's tokenizer:
-nearly always, not surely, those that were sampled. Their log-probs are not known.
+A server answers in text. Where it doesn't say which tokens it sampled, those to train on are made
+from the text by the policy's tokenizer, and may be others: a text can be written in several ways.
+Log-probs of what was sampled are not known.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,6 +100,8 @@ class ServedEngine:
             said = self._server.ended() or error
             raise GenerationError(f"{said}{self._server.words()}") from error
         for i, group in zip(asked, groups, strict=True):
+            if group.prompt_ids:
+                _refuse_other_prompt(group.prompt_ids, found[i])
             answered = replace(found[i], responses=group.responses)
             found[i] = tokenised(self.policy, answered)
         return found
@@ -222,6 +226,25 @@ class _Server:
         code, words = self._process.returncode, self.words()
         self.end()
         raise GenerationError(f"policy.serve: the server ended with exit code {code}{words}")
+
+
+def _refuse_other_prompt(read: Sequence[int], group: Group) -> None:
+    """Raise where the server read other tokens than those that are trained on."""
+    ours = group.prompt_ids
+    if tuple(read) == ours:
+        return
+    pairs = zip_longest(read, ours)
+    at = next(i for i, (theirs, expected) in enumerate(pairs) if theirs != expected)
+    raise GenerationError(
+        f"policy.serve: the server read prompt {group.prompt.id} as other tokens than the chat "
+        f"template of the policy makes: at token {at} {_at(read, at)}, expected {_at(ours, at)} "
+        f"({len(read)} tokens, expected {len(ours)}). What is trained on would not be what was "
+        "answered: let the command use the template of the folder {model}"
+    )
+
+
+def _at(ids: Sequence[int], i: int) -> str:
+    return str(ids[i]) if i < len(ids) else "the end"
 
 
 def _sample_as_asked(path: Path) -> None:

@@ -5,8 +5,9 @@
 - An answer without a word is believed when it comes twice, or in the last try.
 - Waiting times double, and are drawn evenly from 0 to that ("full jitter") by a source of their
   own: neither they nor faults touch the game's random streams.
-- No token ids come back: responses are text with a count of tokens. They can be scored, and rewrite
-  prompts; a local policy does not train on them.
+- Responses are text with a count of tokens: they can be scored, and rewrite prompts, and a local
+  policy does not train on them. Only where an endpoint is of the policy itself, token ids are asked
+  for.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,7 +27,16 @@ from typing import TypeAlias
 
 import httpx2
 
-from eva.engines.completions import PATH, FaultError, Reply, longest_prompt, read, request
+from eva.engines.completions import (
+    ASK_TOKEN_IDS,
+    PATH,
+    FaultError,
+    LimitField,
+    Reply,
+    longest_prompt,
+    read,
+    request,
+)
 from eva.engines.replies import AbandonedError, Replies
 from eva.errors import GenerationError
 from eva.protocols import Generator
@@ -60,6 +70,10 @@ class Endpoint:
     input_price: float = 0.0
     output_price: float = 0.0
     max_cost: float = 0.0
+    limit_field: LimitField = "max_tokens"
+    extra: Mapping[str, Json] = field(default_factory=dict)
+    token_ids: bool = False
+    """Whether the ids of the tokens are asked for, by vLLM's extension."""
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         """Return the cost of so many tokens."""
@@ -102,21 +116,32 @@ class ServerGenerator(Generator):
                 reached; replies that came are kept.
         """
         stop = threading.Event()
-        model = self.endpoint.model
         bodies = [
-            [request(p, i, model=model, params=params, streams=streams) for i in range(params.n)]
-            for p in prompts
+            [self._body(prompt, i, params, streams=streams) for i in range(params.n)]
+            for prompt in prompts
         ]
         asked = [[self._pool.submit(self._fetch, body, stop) for body in row] for row in bodies]
         _wait_for([future for row in asked for future in row], stop)
         groups = []
         for prompt, row in zip(prompts, asked, strict=True):
-            responses = [future.result().response for future in row]
-            known = tuple(r for r in responses if r is not None)
+            replies = [future.result() for future in row]
+            known = tuple(r for reply in replies if (r := reply.response) is not None)
             # the prompt is too long for all of them, or for none
-            whole = known if len(known) == len(responses) else ()
-            groups.append(Group(prompt, (), whole, policy=model))
+            whole = known if len(known) == len(replies) else ()
+            groups.append(Group(prompt, replies[0].prompt_ids, whole, policy=self.endpoint.model))
         return groups
+
+    def _body(self, prompt: Prompt, i: int, params: SamplingParams, *, streams: Streams) -> Json:
+        endpoint = self.endpoint
+        return request(
+            prompt,
+            i,
+            model=endpoint.model,
+            params=params,
+            streams=streams,
+            limit_field=endpoint.limit_field,
+            extra={**endpoint.extra, **(ASK_TOKEN_IDS if endpoint.token_ids else {})},
+        )
 
     def _fetch(self, body: Json, stop: threading.Event) -> Reply:
         named = json.dumps([self._path, body], sort_keys=True)
@@ -130,7 +155,7 @@ class ServerGenerator(Generator):
     def _persist(self, key: str, body: Json, stop: threading.Event) -> Reply:
         """Make tries until one gives a reply, or none is left."""
         endpoint, faults = self.endpoint, Counter[str]()
-        worst = endpoint.cost(longest_prompt(body), body["max_tokens"])
+        worst = endpoint.cost(longest_prompt(body), body[endpoint.limit_field])
         for attempt in range(endpoint.retries + 1):
             sure = attempt == endpoint.retries
             try:
@@ -174,7 +199,13 @@ class ServerGenerator(Generator):
             said = self._scrubbed(str(error) or type(error).__name__)
             raise FaultError("dropped", said, billed=True) from None
         told = self._scrubbed(content.decode("latin-1")).encode("latin-1")
-        reply = read(response.status_code, response.headers, told, now=time.time())
+        reply = read(
+            response.status_code,
+            response.headers,
+            told,
+            now=time.time(),
+            token_ids=self.endpoint.token_ids,
+        )
         if not reply.text and reply.finish != "overlong" and not believed:
             raise FaultError("empty", "an answer without a word", billed=True)
         return reply

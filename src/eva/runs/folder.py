@@ -33,7 +33,7 @@ PACKAGES = (
 
 _REACHED = frozenset(
     {"url", "key_variable", "concurrency", "retries", "seconds"}
-    | {"input_price", "output_price", "max_cost"}
+    | {"input_price", "output_price", "max_cost", "limit_field"}
 )
 """Keys of a table `server` that say how it is reached and what it may cost, not what is played."""
 
