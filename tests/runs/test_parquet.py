@@ -1,4 +1,7 @@
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -266,3 +269,17 @@ def test_tokens_that_only_a_server_counted_come_back():
         del response["counted"]
     older = pa.Table.from_pylist(rows)
     assert [r.counted for r in parquet.decode(older, Group)[0].responses] == [None] * 3
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_reading_starts_no_thread_that_may_outlive_the_interpreter():
+    program = """
+import os
+from eva.runs import parquet
+data = parquet.to_bytes(parquet.encode([{"a": i} for i in range(100)], dict))
+before = set(os.listdir("/proc/self/task"))
+parquet.from_bytes(data)
+assert set(os.listdir("/proc/self/task")) <= before, "threads were started"
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

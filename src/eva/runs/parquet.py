@@ -73,7 +73,9 @@ def to_bytes(table: pa.Table) -> bytes:
 
 def from_bytes(data: bytes) -> pa.Table:
     """Return the table of a Parquet file's content."""
-    return pq.read_table(pa.BufferReader(data))
+    # threads of Arrow's may hold the data beyond the call, and let go of it as the process exits:
+    # they need the interpreter for that, and where it is gone they abort the process
+    return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
 
 
 def write(path: Path, rows: Sequence[R], *, kind: type[R]) -> None:
