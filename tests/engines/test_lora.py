@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from peft import PeftModel
@@ -118,6 +120,13 @@ def test_peft_loads_the_adapter_by_the_names_in_the_file(tmp_path):
     LoraSettings(rank=4).config().save_pretrained(str(tmp_path))
     loaded = PeftModel.from_pretrained(make(), str(tmp_path))
     assert torch.allclose(logits(loaded), logits(model), atol=1e-6)
+
+
+def test_the_file_of_a_config_is_the_same_in_every_process(tmp_path):
+    attach(make(), LoraSettings()).save_pretrained(str(tmp_path))
+    targets = json.loads((tmp_path / "adapter_config.json").read_text())["target_modules"]
+    assert len(targets) > 1
+    assert targets == sorted(targets)
 
 
 def test_targets_can_be_chosen():

@@ -104,6 +104,8 @@ def attach(model: PreTrainedModel, settings: LoraSettings) -> LoraConfig:
         )
     for _, layer in _layers(model):
         layer.__class__ = _Adapted
+    # a set has another order in every process, and the file of a checkpoint would have it too
+    config.target_modules = sorted(config.target_modules or ())
     return config
 
 
