@@ -3,9 +3,10 @@
     python benchmarks/online_evidence.py --out runs/online-evidence --seeds 1 2 3
 
 plays `configs/online.toml` once per arm and seed, measures every round on the same held-out prompts
-(by number of constraints, and kinds never trained on) and on IFEval, and writes `results.json`,
-`curves.jsonl` and `table.md`. Hours on a CPU. It goes on where it was when called again, in the
-middle of a run, too; `--minutes 140` stops it in time.
+(by number of constraints, and kinds never trained on) and on IFEval, and writes `curves.jsonl`,
+`results.json`, `table.md` and `curves.svg`. Hours on a CPU. It goes on where it was when called
+again, in the middle of a run, too; `--minutes 140` stops it in time. `--curves FILE ...` plays
+nothing, and makes the tables and the plot of what such files hold.
 
 Arms differ in where prompts come from, and in nothing else: the same model, human prompts, answers
 per step, updates and draws. They generate nearly, not exactly, equal tokens, since answers differ
@@ -30,10 +31,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from online_table import Curves, markdown, plot, results
 
 from eva.app.results import evaluations
-from eva.evals.compare import compare
+from eva.disagreement import spearman
 from eva.runs.folder import RunFolder, versions
+from eva.types import Prompt
 
 CONFIG = Path(__file__).parents[1] / "configs" / "online.toml"
 ARMS: Mapping[str, tuple[str, ...]] = {
@@ -44,15 +47,8 @@ ARMS: Mapping[str, tuple[str, ...]] = {
 }
 """What an arm sets in the config."""
 
-SHOWN = {
-    "heldout/reward/seen_1": "one constraint",
-    "heldout/reward/seen_2": "two constraints",
-    "heldout/reward/seen_3": "three constraints",
-    "heldout/reward/unseen": "kinds never trained on",
-    "heldout/relevance": "relevance",
-    "heldout/tokens": "answer tokens",
-    "ifeval/prompt_strict": "IFEval prompts, strict",
-}
+RELEVANCE = 0.2
+"""Weight of relevance in the reward: answers that differ by more differ in constraints met."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -60,24 +56,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     end = time.monotonic() + 60 * options.minutes if options.minutes else None
     options.out.mkdir(parents=True, exist_ok=True)
+    if options.curves:
+        texts = [path.read_text(encoding="utf-8") for path in options.curves]
+        write([json.loads(line) for text in texts for line in text.splitlines()], options.out)
+        return
     for seed in options.seeds:
         for arm in options.arms:
             if not play(arm, seed, options=options, end=end):
                 print(f"time is up in {arm}, seed {seed}: call it again to go on")
                 return
-    runs = {arm: [_folder(options.out, arm, s) for s in options.seeds] for arm in options.arms}
-    curves = [row for arm, paths in runs.items() for path in paths for row in curve(arm, path)]
+    played = [(arm, seed) for arm in options.arms for seed in options.seeds]
+    write([row for arm, seed in played for row in curve(arm, _folder(options.out, arm, seed))],
+          options.out)  # fmt: skip
+
+
+def write(curves: Curves, out: Path) -> None:
+    """Write what was measured, and what it comes to."""
+    found = {**results(curves), "versions": versions()}
     lines = [json.dumps(row) for row in curves]
-    (options.out / "curves.jsonl").write_text("\n".join(lines) + "\n")
-    results = {
-        "differences": differences(runs) if "eva" in runs else {},
-        "at_equal_tokens": at_equal_tokens(curves),
-        "versions": versions(),
-        "seeds": options.seeds,
-    }
-    (options.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    (options.out / "table.md").write_text(markdown(results))
-    print(markdown(results))
+    (out / "curves.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (out / "results.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (out / "table.md").write_text(markdown(found), encoding="utf-8")
+    (out / "curves.svg").write_text(plot(curves) + "\n", encoding="utf-8")
+    print(markdown(found))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--minutes", type=float, help="stop after so many; call it again to go on")
+    parser.add_argument("--curves", type=Path, nargs="+", help="make the tables of these files")
     parser.add_argument("--set", nargs="*", default=[], help="overrides, such as online.steps=20")
     return parser
 
@@ -123,96 +125,64 @@ def curve(arm: str, path: Path) -> list[dict[str, Any]]:
     with RunFolder.open_readonly(path) as folder:
         records, measured = folder.records(), evaluations(folder)
         seed = folder.config["seed"]
+        trained = {t: trained_on(folder, t) for t in measured if t}
     spent, rows = 0, []
-    for t, results in measured.items():
+    for t, found in measured.items():
         if t:
             spent += records[t - 1]["tokens"]["solver"] + records[t - 1]["tokens"]["rewriter"]
         creator = records[t - 1]["creator"] if t else {}
         solver = records[t - 1]["solver"] if t else {}
+        refusals = creator.get("refusals")
         rows.append(
             {
                 "arm": arm,
                 "seed": seed,
                 "round": t,
                 "tokens": spent,
-                **{name: value for r in results.values() for name, value in r["metrics"].items()},
+                **{name: value for r in found.values() for name, value in r["metrics"].items()},
                 "without_contrast": solver.get("without_contrast"),
                 "training_reward": solver.get("reward_mean"),
-                "refusals": creator.get("refusals"),
+                "refusals": refusals,
+                "refused/duplicate": refusals.get("duplicate", 0) if refusals else None,
                 "operators": creator.get("operators"),
+                **trained.get(t, {}),
             }
         )
     return rows
 
 
-def differences(runs: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
-    """Return eva's last results against those of every other arm, paired by prompt and seed."""
-    last: dict[str, list[Mapping[str, Any]]] = {}
-    for arm, paths in runs.items():
-        last[arm] = []
-        for path in paths:
-            with RunFolder.open_readonly(path) as folder:
-                measured = evaluations(folder)
-            last[arm].append(measured[max(measured)])
-    names = last["eva"][0]
+def trained_on(folder: RunFolder, t: int) -> dict[str, Any]:
+    """Return what the prompts of a round were like, and their answers."""
+    prompts = {prompt.id: prompt for prompt in folder.population.prompts()}
+    scores = folder.population.table("scores", stage="online/steps")
+    rows = [row for row in scores if row["round"] == t]
+    asked = [prompts[row["prompt_id"]] for row in rows]
     return {
-        arm: {
-            name: compare([r[name] for r in results], [r[name] for r in last["eva"]])
-            for name in names
-        }
-        for arm, results in last.items()
-        if arm != "eva"
+        "trained/constraints": float(np.mean([len(p.checks) for p in asked])),
+        "trained/evolved": float(np.mean([p.evolved for p in asked])),
+        "trained/words": float(np.mean([len(p.text.split()) for p in asked])),
+        "trained/contrast": float(np.mean([row["max"] - row["min"] > RELEVANCE for row in rows])),
+        "trained/carried": carried(scores, prompts, t=t),
     }
 
 
-def at_equal_tokens(curves: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return every measure by arm and seed, at the most tokens that all runs have reached."""
-    runs = sorted({(row["arm"], row["seed"]) for row in curves})
-    by_run = {run: [r for r in curves if (r["arm"], r["seed"]) == run] for run in runs}
-    tokens = min(rows[-1]["tokens"] for rows in by_run.values())
-    found: dict[str, dict[str, list[float]]] = {}
-    for (arm, _), rows in by_run.items():
-        for metric in SHOWN:
-            if metric in rows[0]:
-                values = [row[metric] for row in rows]
-                here = float(np.interp(tokens, [row["tokens"] for row in rows], values))
-                found.setdefault(metric, {}).setdefault(arm, []).append(here)
-    before = {metric: by_run[runs[0]][0][metric] for metric in found}
-    return {"tokens": tokens, "before": before, "measures": found}
+def carried(
+    scores: Sequence[Mapping[str, Any]], prompts: Mapping[str, Prompt], *, t: int
+) -> float | None:
+    """Return how well what a prompt was kept for tells what it is worth when it is drawn.
 
-
-def markdown(results: Mapping[str, Any]) -> str:
-    """Return both tables: all arms at equal tokens, and eva's paired differences to the others."""
-    equal = results["at_equal_tokens"]
-    arms = list(next(iter(equal["measures"].values()), {}))
-    lines = [
-        f"At {equal['tokens']:,} generated tokens, mean over seeds (each seed):",
-        "",
-        "| measure | before | " + " | ".join(arms) + " |",
-        "|---" * (len(arms) + 2) + "|",
-    ]
-    for metric, by_arm in equal["measures"].items():
-        cells = [
-            f"{np.mean(values):.3f} ({', '.join(f'{v:.2f}' for v in values)})"
-            for values in by_arm.values()
-        ]
-        lines.append(f"| {SHOWN[metric]} | {equal['before'][metric]:.3f} | {' | '.join(cells)} |")
-    lines += [
-        "",
-        "| eva minus | measure | prompts | difference | 95 % interval | |",
-        "|---" * 6 + "|",
-    ]
-    for arm, by_name in results["differences"].items():
-        rows = {d["metric"]: d for compared in by_name.values() for d in compared["differences"]}
-        for metric, words in SHOWN.items():
-            if metric in rows:
-                d = rows[metric]
-                interval = f"{d['low']:+.3f} to {d['high']:+.3f}"
-                lines.append(
-                    f"| {arm} | {words} | {d['n']} | {d['difference']:+.3f} | {interval} | "
-                    f"{d['verdict']} |"
-                )
-    return "\n".join([*lines, ""])
+    That is the rank correlation, over the evolved prompts of round t, of best minus mean reward
+    with that of the prompt from which it was made: itself, where seeds come back as they are.
+    """
+    worth: dict[str, float] = {}
+    pairs = []
+    for row in scores:
+        prompt, here = prompts[row["prompt_id"]], row["max"] - row["mean"]
+        kept = next((i for i in (prompt.id, *prompt.parents[:1]) if i in worth), None)
+        if kept is not None and row["round"] == t:
+            pairs.append((worth[kept], here))
+        worth[prompt.id] = here
+    return spearman(*zip(*pairs, strict=True)) if pairs else None
 
 
 if __name__ == "__main__":
