@@ -63,6 +63,44 @@ def test_shrinking_answers_are_as_bad_as_growing_ones():
     assert alarm["says"] == "answers have 30 tokens in the mean, in round 1 they had 60"
 
 
+@pytest.mark.parametrize(
+    ("part", "figure", "values", "limits", "says"),
+    [
+        (
+            "solver",
+            "length_mean",
+            (12.2, 12.4),
+            {"length": 1.01},
+            "answers have 12.4 tokens in the mean, in round 1 they had 12.2",
+        ),
+        (
+            "solver",
+            "truncated",
+            (0.979, 0.9849),
+            {"truncation": 0.0},
+            "98.5 % of the answers are cut off by the token limit, in round 1 97.9 % were",
+        ),
+        (
+            "creator",
+            "diversity",
+            (0.7002, 0.7001),
+            {"diversity": 0.0},
+            "of the runs of three words in the prompts 70.01 % differ, in round 1 70.02 % did",
+        ),
+        (
+            "creator",
+            "acceptance",
+            (0.75, 0.7499),
+            {"acceptance": 0.0},
+            "74.99 % of the proposed prompts are accepted, in earlier rounds 75.00 % were",
+        ),
+    ],
+)
+def test_figures_that_differ_differ_in_words(part, figure, values, limits, says):
+    (alarm,) = look(series(part, figure, values), **limits)
+    assert alarm["says"] == says
+
+
 @pytest.mark.parametrize("name", RAISED)
 def test_few_prompts_are_no_sign(name):
     part, figure, values, limit, _ = RAISED[name]

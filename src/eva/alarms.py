@@ -72,9 +72,8 @@ def length(seen: Seen) -> Sign | None:
         return None
     first, last = both
     ratio = max(last / first, first / last)
-    return Sign(
-        ratio, f"answers have {last:.0f} tokens in the mean, in round 1 they had {first:.0f}"
-    )
+    then, now = _apart(first, last)
+    return Sign(ratio, f"answers have {now} tokens in the mean, in round 1 they had {then}")
 
 
 def repetition(seen: Seen) -> Sign | None:
@@ -93,10 +92,10 @@ def diversity(seen: Seen) -> Sign | None:
     if both is None or not both[0]:
         return None
     first, last = both
+    then, now = _percents(first, last)
     return Sign(
         1 - last / first,
-        f"of the runs of three words in the prompts {_percent(last)} differ, in round 1 "
-        f"{_percent(first)} did",
+        f"of the runs of three words in the prompts {now} differ, in round 1 {then} did",
     )
 
 
@@ -116,10 +115,10 @@ def acceptance(seen: Seen) -> Sign | None:
     earlier, last = [share for share in shares[:-1] if share is not None], shares[-1]
     if last is None or not earlier or not (usual := statistics.median(earlier)):
         return None
+    then, now = _percents(usual, last)
     return Sign(
         1 - last / usual,
-        f"{_percent(last)} of the proposed prompts are accepted, in earlier rounds "
-        f"{_percent(usual)} were",
+        f"{now} of the proposed prompts are accepted, in earlier rounds {then} were",
     )
 
 
@@ -174,10 +173,11 @@ def parts(seen: Seen) -> Sign | None:
     if not falls:
         return None
     value, name = max(falls)
+    low, high = _apart(*rewards, decimals=2)
+    then, now = _apart(first[name], last[name], decimals=2)
     return Sign(
         value,
-        f"the reward rose from {rewards[0]:.2f} to {rewards[1]:.2f}, but its part {name} fell from "
-        f"{first[name]:.2f} to {last[name]:.2f}",
+        f"the reward rose from {low} to {high}, but its part {name} fell from {then} to {now}",
     )
 
 
@@ -244,8 +244,18 @@ def _acceptance(record: Record) -> float | None:
     return creator["acceptance"] if proposals >= LEAST else None
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+def _apart(first: float, last: float, *, decimals: int = 0) -> tuple[str, str]:
+    """Return two figures as text, with more decimals where fewer would not tell them apart."""
+    while True:
+        texts = f"{first:.{decimals}f}", f"{last:.{decimals}f}"
+        if first == last or texts[0] != texts[1]:
+            return texts
+        decimals += 1
+
+
+def _percents(first: float, last: float) -> tuple[str, str]:
+    then, now = _apart(100 * first, 100 * last)
+    return f"{then} %", f"{now} %"
 
 
 def _rise(seen: Seen, name: str, what: str) -> Sign | None:
@@ -253,4 +263,5 @@ def _rise(seen: Seen, name: str, what: str) -> Sign | None:
     if both is None:
         return None
     first, last = both
-    return Sign(last - first, f"{_percent(last)} {what}, in round 1 {_percent(first)} were")
+    then, now = _percents(first, last)
+    return Sign(last - first, f"{now} {what}, in round 1 {then} were")
