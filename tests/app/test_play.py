@@ -17,8 +17,10 @@ import eva
 from eva.app import play
 from eva.app.build import Parts
 from eva.app.load import load_config
-from eva.errors import ConfigError, DataError, GenerationError, RunError
+from eva.errors import AlarmError, ConfigError, DataError, GenerationError, RunError
+from eva.runs import faults
 from eva.runs.folder import RunFolder
+from eva.views.findings import Findings
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "configs" / "smoke.toml"
@@ -180,6 +182,22 @@ def test_six_kills_change_nothing(config, request, tmp_path):
     assert last.wait() == 0, last.stderr.read()
     last.stderr.close()
     assert snapshot(path) == snapshot(whole)
+
+
+def test_a_run_that_went_past_an_alarm_goes_on_without_being_told_again(tmp_path):
+    alarm = "alarms.diversity={action='stop',limit=0.0}"
+    overrides = ("rounds=3", "prompts.per_round=16", "evaluation.when=never", alarm)
+    config = load_config(SMOKE, list(overrides))
+    with pytest.raises(AlarmError):
+        play.run(config, tmp_path)
+    with pytest.raises(AlarmError):
+        play.resume(tmp_path)
+    assert Findings.read(tmp_path).stopped
+    with faults.armed("creator/answer:before_work"), pytest.raises(faults.Crash):
+        play.resume(tmp_path, past_alarms=True)
+    assert not Findings.read(tmp_path).stopped
+    play.resume(tmp_path)
+    assert Findings.read(tmp_path).status == "finished, 3 of 3 rounds"
 
 
 def test_a_second_process_is_refused(unbroken, tmp_path):

@@ -34,6 +34,7 @@ def test_a_run_that_an_alarm_stopped_says_so(interrupted):
     stopped = replace(found, alarms=alarms, commits=[{"round": 1, "stage": "alarms"}])
     assert stopped.status == "stopped by an alarm, 1 of 2 rounds"
     # gone on with, another alarm, an alarm that stopped nothing
+    assert not replace(stopped, info={**found.info, "past_alarms": 1}).stopped
     assert not replace(stopped, commits=[{"round": 2, "stage": "creator/answer"}]).stopped
     assert not replace(stopped, alarms=[{"round": 1, "stops": False}]).stopped
     assert not replace(stopped, info={**found.info, "status": "finished"}).stopped

@@ -44,7 +44,7 @@ def run(config: Config, out: Path | str, *, mode: Mode = "quiet") -> Path:
 def resume(path: Path | str, *, mode: Mode = "quiet", past_alarms: bool = False) -> Path:
     """Go on with an interrupted run; a finished one is left as it is.
 
-    With `past_alarms` alarms of the rounds that are done stop it no more.
+    With `past_alarms` alarms of the rounds that are done stop it no more, this time or later.
 
     Raises:
         RunError: there is no run, it is in use, or it is damaged.
@@ -54,7 +54,8 @@ def resume(path: Path | str, *, mode: Mode = "quiet", past_alarms: bool = False)
     with RunFolder.open(Path(path)) as folder:
         config = parse_config(dict(folder.config), where=str(folder.path / "run.json"))
         parts = Parts(config, progress=watcher(mode), folder=folder.path)
-        parts.past_alarms = len(folder.records()) if past_alarms else 0
+        if past_alarms and folder.info.get("status") != "finished":
+            folder.pass_alarms()
         _play(folder, parts, config)
         return folder.path
 
@@ -70,6 +71,7 @@ def _play(folder: RunFolder, parts: Parts, config: Config) -> None:
     )
     loaded = parts.prompts.loaded
     journal.set_aside(loaded.source, [(row.place, row.reason) for row in loaded.set_aside])
+    parts.past_alarms = folder.past_alarms
     try:
         game = parts.game()
         if isinstance(game, online.Game):

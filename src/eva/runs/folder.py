@@ -161,6 +161,15 @@ class RunFolder:
         """Return the records of the rounds that are done, in order."""
         return [row["result"] for row in self.population.table("commits", stage="record")]
 
+    @property
+    def past_alarms(self) -> int:
+        """The round up to which alarms stop the run no more."""
+        return int(self.info.get("past_alarms", 0))
+
+    def pass_alarms(self) -> None:
+        """Say in `run.json` that alarms of the rounds that are done stop the run no more."""
+        self._describe(dict(self.info) | {"past_alarms": len(self.records())})
+
     def finish(self, status: str = "finished") -> None:
         """Say in `run.json` how the run ended."""
         self._describe(dict(self.info) | {"status": status})

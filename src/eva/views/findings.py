@@ -104,7 +104,12 @@ class Findings:
         """Whether an alarm of the newest round stopped the run."""
         if self.info.get("status") == "finished" or len(self.records) == self.rounds:
             return False
-        newest = {(alarm["round"], "alarms") for alarm in self.alarms if alarm["stops"]}
+        passed = self.info.get("past_alarms", 0)
+        newest = {
+            (alarm["round"], "alarms")
+            for alarm in self.alarms
+            if alarm["stops"] and alarm["round"] > passed
+        }
         return bool(self.commits) and _place(self.commits[-1]) in newest
 
     @property
