@@ -89,6 +89,9 @@ How to read them:
   to learn from; take harder or easier prompts, a higher temperature, or a finer reward.
 - `creator/info_error_mean` as large as `creator/info_mean`: the draw is mostly luck; raise
   `answers.n`.
+- `creator/info_carried` near 0 over a hundred prompts or more: what a prompt is kept for says
+  nothing about what it is worth when it is drawn, and the buffer draws by lot. Take the metric and
+  the number of answers that `eva probe` names, or a smaller buffer.
 - `creator/disagreement_correlation` far above 0: prompts are drawn because the members of the
   ensemble disagree on them; `creator.noise_corrected` takes that out.
 - `creator/acceptance` low: look at `creator/refusals/...` for the gate, and at the reasons with

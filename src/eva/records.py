@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from eva import disagreement
+from eva import disagreement, inheritance
 from eva.complexity import clauses, words
 from eva.n_grams import distinct, repetition
 from eva.types import (
@@ -142,6 +142,7 @@ def of_steps(t: int, steps: Sequence[Step]) -> dict[str, Json]:
             "info_drawn_mean": mean(v for v in drawn if v is not None),
             "info_error_mean": mean(e for step in steps for e in step.errors if e is not None),
             **disagreement.figures(scored, values),
+            **inheritance.figures(steps),
             "without_info": sum(value is None for value in values),
             "drawn": len(drawn),
             "replayed": sum(step.replayed for step in steps),

@@ -52,6 +52,15 @@ def test_an_ensembles_disagreement_is_shown_where_there_is_one(finished):
     assert "rank correlation, 2: 0.25" in correlation
 
 
+def test_how_informativeness_is_inherited_is_shown_where_it_is_known(finished):
+    records = Findings.read(finished).records[1:]
+    assert report_rounds.carried(records) == []
+    (chart,) = report_rounds.carried(
+        [record | {"creator": record["creator"] | {"info_carried": 0.25}} for record in records]
+    )
+    assert "rank correlation, 2: 0.25" in chart
+
+
 def test_a_round_without_a_creator_has_no_estimates(static):
     made = report_rounds.informativeness(Findings.read(static))
     assert "No informativeness was estimated" in made

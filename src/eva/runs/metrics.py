@@ -52,6 +52,11 @@ METRICS: Mapping[str, Metric] = {
     "creator/info_mean": Metric("mean informativeness of the answered prompts", "reward"),
     "creator/info_drawn_mean": Metric("mean informativeness of the drawn prompts", "reward"),
     "creator/info_error_mean": Metric("mean standard error of the informativeness", "reward"),
+    "creator/info_carried": Metric(
+        "online: rank correlation of what evolved prompts inherit with their own informativeness",
+        "1",
+    ),
+    "creator/info_carried_over": Metric("prompts over which it is taken", "prompts"),
     "creator/disagreement": Metric(
         "how far the members of an ensemble reward disagree, as a standard deviation", "reward"
     ),

@@ -131,7 +131,7 @@ def informativeness(found: Findings) -> Html:
             zero=True,
         )
     ]
-    charts += disagreement(records)
+    charts += disagreement(records) + carried(records)
     for record in records[-_HISTOGRAMS:]:
         drawn, left = _estimates(found, record["round"])
         charts.append(
@@ -161,6 +161,14 @@ def disagreement(records: Sequence[Record]) -> list[Html]:
         ),
         lines("Informativeness with disagreement", [correlation], zero=True),
     ]
+
+
+def carried(records: Sequence[Record]) -> list[Html]:
+    """Return the chart of how well informativeness is inherited; none where nothing was drawn."""
+    if not any(record["creator"].get("info_carried") is not None for record in records):
+        return []
+    correlation = _series("rank correlation", records, ("creator", "info_carried"))
+    return [lines("Informativeness, inherited with found", [correlation], zero=True)]
 
 
 _LUCK = (
