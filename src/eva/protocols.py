@@ -371,7 +371,10 @@ class Progress(Protocol):
         ...
 
     def advance(self, done: int, **figures: float) -> None:
-        """Say that `done` units are behind it, with the newest figures (`tokens`, `reward`)."""
+        """Say that `done` units are behind it, with the newest figures (`reward`, `loss`).
+
+        `tokens` are those since `begin`: the rate is made of them.
+        """
         ...
 
     def end(self) -> None:

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import sys
 
 import pytest
 import torch
@@ -98,8 +99,10 @@ def test_two_processes_train_as_one_does(tmp_path):
     assert not list((tmp_path / "run/rounds/001").glob("train_job*"))
     # once committed, the round is not trained again: nothing can be launched here
     idle = launched(solver(game, Silent()), game, tmp_path / "nowhere")
+    (tmp_path / "nowhere/rounds/001/train_job").mkdir(parents=True)
     assert idle.train(local_engine(game), examples, ours, STREAMS) == summary
-    assert not (tmp_path / "nowhere").exists()
+    # nor does what a kill left behind the last checkpoint stay
+    assert not (tmp_path / "nowhere/rounds/001/train_job").exists()
 
 
 def test_a_process_that_dies_is_quoted_and_the_stage_resumes(tmp_path):
@@ -127,6 +130,40 @@ def test_a_process_that_dies_is_quoted_and_the_stage_resumes(tmp_path):
     assert whole.train(local_engine(game), examples, ours, STREAMS) == summary
     agree(weights(ours)[1], weights(theirs)[1])
     assert [step for step, _ in training_metrics(ours)] == list(range(1, summary["updates"] + 1))
+
+
+def test_a_process_that_is_killed_is_named(tmp_path):
+    game = game_of()
+    engine, parts = local_engine(game), solver(game, Silent())
+    examples, journal = rollouts(engine, parts), MemoryJournal()
+    dying = tmp_path / "dying.py"
+    dying.write_text(
+        "import os, signal, sys\n"
+        "from eva.app import training_process\n"
+        "from eva.engines.local import LocalEngine\n"
+        "step = LocalEngine.step\n"
+        "def mortal(self, lr, clip):\n"
+        "    if os.environ['RANK'] == '1':\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return step(self, lr, clip)\n"
+        "LocalEngine.step = mortal\n"
+        "raise SystemExit(training_process.main(sys.argv[1:]))\n"
+    )
+    broken = dataclasses.replace(launched(parts, game, tmp_path / "run"), entry=(str(dying),))
+    with pytest.raises(SolverError, match="process 1 was ended by SIGKILL, as a system does"):
+        broken.train(engine, examples, journal, STREAMS)
+
+
+def test_a_launcher_that_is_killed_is_named(tmp_path, monkeypatch):
+    game = game_of()
+    engine, parts = local_engine(game), solver(game, Silent())
+    examples, journal = rollouts(engine, parts), MemoryJournal()
+    killed = tmp_path / "python"
+    killed.write_text("#!/bin/sh\nkill -9 $$\n")
+    killed.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(killed))
+    with pytest.raises(SolverError, match="the launcher was ended by SIGKILL"):
+        launched(parts, game, tmp_path / "run").train(engine, examples, journal, STREAMS)
 
 
 def test_the_last_words_of_a_launcher_that_never_got_that_far(tmp_path):

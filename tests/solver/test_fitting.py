@@ -182,7 +182,7 @@ def test_two_epochs_are_those_of_a_plain_loop(new_disk):
 
 def test_what_is_logged(new_disk):
     engine, disk, watch = Unigram(), new_disk(), Watch()
-    play(engine, disk, watch=watch)
+    result = play(engine, disk, watch=watch)
     assert [step for step, _ in disk.logged] == list(range(1, 9))
     names = {"loss", "margin", "accuracy", "implicit_chosen", "implicit_rejected"}
     names |= {"logp_chosen", "logp_rejected", "grad_norm", "lr", "tokens"}
@@ -194,6 +194,8 @@ def test_what_is_logged(new_disk):
     assert watch.seen[0] == ("begin", Stage(2, "train"), 8, 0, "updates")
     assert [seen[1] for seen in watch.seen[1:-1]] == list(range(1, 9))
     assert watch.seen[1][2]["loss"] == disk.logged[0][1]["solver/loss"]
+    # a rate is made of all tokens since the beginning, not of the last update's
+    assert watch.seen[-2][2]["tokens"] == result.trained_tokens
     assert watch.seen[-1] == ("end",)
 
 

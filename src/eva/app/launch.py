@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -60,7 +62,6 @@ class LaunchedSolver(PairSolver):
         latest = checkpoints.latest()
         done = latest[0] if latest else 0
         self.progress.begin(stage, len(plan), done=done, unit="updates")
-        job = None
         if done != len(plan):
             job = self._prepare(engine, examples, streams, latest=latest)
             self._train(job, journal, stage)
@@ -71,12 +72,15 @@ class LaunchedSolver(PairSolver):
                 f"after {latest[0] if latest else 0} of {len(plan)} updates; resuming goes on from "
                 "there"
             )
-        if job:
-            shutil.rmtree(job)
+        # also where an interrupted attempt came as far as the last update
+        shutil.rmtree(self._job(stage), ignore_errors=True)
         self.progress.end()
         engine.load(latest[1], optimiser=self.carries)
         tokens = sum(examples[i].trained_tokens for batch in plan for i in batch)
         return {"updates": len(plan), "trained_tokens": tokens}
+
+    def _job(self, stage: Stage) -> Path:
+        return self.folder / f"rounds/{stage.round:03d}/train_job"
 
     def _prepare(
         self,
@@ -87,7 +91,7 @@ class LaunchedSolver(PairSolver):
         latest: tuple[int, Path] | None,
     ) -> Path:
         """Write the job's folder, in place of what an interrupted attempt left."""
-        job = self.folder / f"rounds/{streams.round:03d}/train_job"
+        job = self._job(Stage(streams.round, streams.stage))
         shutil.rmtree(job, ignore_errors=True)
         job.mkdir(parents=True)
         parquet.write(job / "examples.parquet", examples, kind=Example)
@@ -109,6 +113,7 @@ class LaunchedSolver(PairSolver):
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         command += ["--nproc_per_node", str(run.processes), *self.entry, str(job)]
         checkpoints = journal.checkpoints(stage)
+        trained = 0.0
         with _processes(command, job, threads=run.threads, share=run.processes) as process:
             for line in process.stdout or ():
                 if not line.startswith("{"):
@@ -117,17 +122,17 @@ class LaunchedSolver(PairSolver):
                 if "metrics" in event:
                     step, metrics = event["step"], event["metrics"]
                     journal.log(stage, metrics, step=step)
-                    self.progress.advance(
-                        step, **{name.rpartition("/")[2]: value for name, value in metrics.items()}
-                    )
+                    figures = {name.rpartition("/")[2]: value for name, value in metrics.items()}
+                    trained += figures["tokens"]
+                    self.progress.advance(step, **figures | {"tokens": trained})
                 else:
                     _adopt(checkpoints, event)
             code = process.wait()
         if code:
             raise SolverError(
                 f"round {stage.round}, {stage.name}: of {run.processes} training processes one "
-                f"ended with an error (exit code {code}): {_words(job)}\n(all they wrote is in "
-                f"{job}; resuming goes on from the last checkpoint)"
+                f"ended with an error (exit code {code}): {_words(job, code)}\n"
+                f"(all they wrote is in {job}; resuming goes on from the last checkpoint)"
             )
 
 
@@ -174,9 +179,25 @@ def _processes(
             process.stdout.close()
 
 
-def _words(job: Path) -> str:
-    """Return what the process that failed first says; else the launcher's last lines."""
+_KILLED = re.compile(
+    r"Root Cause .*?rank +: (\d+).*?exitcode +: -\d+ .*?\((SIG(?!TERM)\w+)\)", re.DOTALL
+)
+"""How the launcher says that a process ended by a signal, its own to the others aside."""
+
+
+def _words(job: Path, code: int) -> str:
+    """Return what the process that failed first says; else the launcher's last lines.
+
+    One that was killed says nothing, and the others that they lost it: then the signal is named.
+    """
+    if code < 0:
+        return f"the launcher was ended by {signal.Signals(-code).name}"
+    launcher = (job / "stderr.txt").read_text(encoding="utf-8", errors="replace")
+    if killed := _KILLED.search(launcher):
+        rank, name = killed.groups()
+        hint = ", as a system does that has no memory left" if name == "SIGKILL" else ""
+        return f"process {rank} was ended by {name}{hint}"
     errors = sorted(job.glob("error-*.txt"), key=lambda path: path.stat().st_mtime_ns)
-    source = errors[0] if errors else job / "stderr.txt"
-    lines = source.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    said = errors[0].read_text(encoding="utf-8", errors="replace") if errors else launcher
+    lines = said.strip().splitlines()
     return "\n".join(lines[-20:])

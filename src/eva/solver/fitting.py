@@ -140,6 +140,7 @@ def fit(
     where = f"round {streams.round}, {streams.stage}"
     done, folder = _resume(engine, checkpoints, total=total, settings=settings)
     progress.begin(Stage(streams.round, streams.stage), total, done=done, unit="updates")
+    trained = 0.0
     for step in range(done + 1, total + 1):
         batch = [examples[i] for i in batches[step - 1]]
         rate = learning_rate(
@@ -157,7 +158,8 @@ def fit(
                 f"{where}, update {step} of {total} (prompts {ids}): {error}"
             ) from error
         log({f"solver/{name}": value for name, value in metrics.items()}, step=step)
-        progress.advance(step, **metrics)
+        trained += metrics["tokens"]
+        progress.advance(step, **metrics | {"tokens": trained})
         folder = _commit(engine, checkpoints, step, total=total, settings=settings) or folder
     progress.end()
     assert folder is not None, "a plan has at least one update, and the last one is committed"
