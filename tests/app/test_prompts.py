@@ -94,3 +94,18 @@ def test_open_prompts_are_held_out_once(tmp_path):
     base |= {"reward": {"name": "python", "function": "m:f"}}
     sets = prompt_sets(parse_config(base))
     assert (len(sets.held_out), len(sets.human)) == (5, 25)
+
+
+def test_unknown_checks_are_found_before_anything_is_answered(tmp_path):
+    game = config(tmp_path)
+    with open(game.prompts.source, "a") as file:
+        row = {"prompt": "Name a tree.", "checks": [{"kind": "max_wrods", "args": {"words": 5}}]}
+        file.write(json.dumps(row))
+    says = r"prompts.jsonl: checks of the prompt 'Name a tree.': .*did you mean 'max_words'"
+    with pytest.raises(DataError, match=says):
+        prompt_sets(game)
+    # a reward of one's own may have checks of its own
+    own = {"reward": {"name": "python", "function": "m:f"}, "creator": {"name": "static"}}
+    own["prompts"] = {"source": game.prompts.source}
+    found = prompt_sets(parse_config(game.model_dump(mode="json") | own))
+    assert any(prompt.checks for prompt in (*found.human, *found.held_out))

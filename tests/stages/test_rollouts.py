@@ -155,6 +155,10 @@ def test_answers_are_no_pairs(policy, tmp_path):
         ({"parents": ["abc"] * 6}, "row 0: no prompt: column parents: got text, expected a list"),
         ({"born": ["x"] * 6}, "row 0: no prompt: column born: got 'x', expected an integer"),
         ({"columns": ["[1]"] * 6}, "row 0: no prompt: columns: got a list, expected an object"),
+        (
+            {"checks": [None, [{"kind": "max_wrods", "args": "{}"}], *[None] * 4]},
+            r"theirs.parquet, row 1: no prompt: checks: .*'max_wrods': did you mean 'max_words'",
+        ),
     ],
 )
 def test_broken_rollouts_name_row_and_column(tmp_path, columns, says):

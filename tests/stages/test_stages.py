@@ -275,3 +275,11 @@ def test_no_pair_at_all_is_an_error_with_the_causes(foreign, tmp_path):
     source = rollout_file(tmp_path / "t.parquet", rewards=[[1.0, 1.0, 1.0]] * 6)
     with pytest.raises(SolverError, match="6 x no_contrast"):
         stages.pair(At(foreign), source, out=tmp_path / "pairs.parquet")
+
+
+def test_a_policy_and_its_export_are_two_folders(game, chained, tmp_path):
+    with pytest.raises(ConfigError, match="is --out, too: name another folder"):
+        stages.train(
+            At(game), chained / "pairs1.parquet", out=tmp_path / "p", export=tmp_path / "x/../p"
+        )
+    assert not list(tmp_path.iterdir())

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from eva.app import config
+from eva.app.config_rewards import Rules
 from eva.app.puzzles import load_puzzles
-from eva.constraints import HELD_OUT, Partition, dress, find, partition
+from eva.constraints import HELD_OUT, KINDS, Partition, dress, find, partition
 from eva.data.prompts import LoadedPrompts, load_prompts
-from eva.errors import ConfigError, DataError
+from eva.errors import ConfigError, DataError, unknown_name
 from eva.rng import Streams
 from eva.types import Message, Prompt
 
@@ -50,6 +51,7 @@ def prompt_sets(game: config.Config) -> PromptSets:
     taken = wanted * 2 if kinds else wanted  # those after the first get kinds never trained on
     measured, rest = loaded.prompts[:taken], loaded.prompts[taken:]
     _enough(game, loaded, len(rest))
+    _refuse_unknown_kinds(game, loaded)
     streams = Streams(game.seed, 0, "prompts")
     if section.shuffle:
         rest = tuple(rest[i] for i in streams.of("order").permutation(len(rest)))
@@ -108,6 +110,20 @@ def _enough(game: config.Config, loaded: LoadedPrompts, left: int) -> None:
             f"({fresh} x prompts.per_round): add prompts, or lower prompts.per_round or "
             "evaluation.heldout.prompts"
         )
+
+
+def _refuse_unknown_kinds(game: config.Config, loaded: LoadedPrompts) -> None:
+    """Raise where checks that came with the prompts are none that reward or evolver know."""
+    verified = any(isinstance(part, Rules) for part in game.reward.leaves())
+    if not (verified or game.prompts.constraints):
+        return  # checks of someone else's, for a reward of theirs
+    for prompt in loaded.prompts:
+        for check in prompt.checks:
+            if check.kind not in KINDS:
+                raise DataError(
+                    f"{loaded.source}: checks of the prompt {prompt.text[:60]!r}: "
+                    f"{unknown_name('kind of constraint', check.kind, KINDS)}"
+                )
 
 
 def _dressed(

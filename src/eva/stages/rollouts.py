@@ -14,10 +14,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from eva.constraints import KINDS
 from eva.data.prompts import COLUMNS, LoadedPrompts, load_prompts, prompt_of
 from eva.data.rows import Row, Table, read, type_name
 from eva.data.turns import BadCell, text, turns
-from eva.errors import DataError
+from eva.errors import DataError, unknown_name
 from eva.protocols import R
 from eva.runs import parquet, schemas
 from eva.runs.durable import replace_bytes
@@ -165,8 +166,12 @@ def _prompt(row: Row, column: str, table: Table) -> Prompt:
         if row.fields.get(column) is None:
             raise BadCell("got nothing, expected text or chat messages")
         parents = _listed(row.fields.get("parents"), "parents")
+        prompt = prompt_of(row, [column])
+        for check in prompt.checks:
+            if check.kind not in KINDS:
+                raise BadCell(f"checks: {unknown_name('kind of constraint', check.kind, KINDS)}")
         return replace(
-            prompt_of(row, [column]),
+            prompt,
             parents=tuple(_typed(parent, str, "parents") for parent in parents),
             operator=_typed(row.fields.get("operator") or "human", str, "operator"),
             born=_whole(row.fields.get("born") or 0, "born"),

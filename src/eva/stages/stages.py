@@ -227,6 +227,8 @@ def train(
         SolverError: training cannot go on.
     """
     _refuse_existing(out, *([export] if export else []))
+    if export and export.resolve() == out.resolve():
+        raise ConfigError(f"--export {export} is --out, too: name another folder for one of them")
     parts, files = at.parts(), [*earlier, pairs]
     read = [rollouts.read_pairs(file, parts.engine.policy) for file in files]
     for file, some in zip(files, read, strict=True):
