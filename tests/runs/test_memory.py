@@ -1,4 +1,5 @@
 import gc
+import tempfile
 
 from eva.runs.memory import MemoryJournal
 from eva.types import Prompt, Stage
@@ -11,6 +12,16 @@ def test_everything_is_gone_with_the_journal():
     del journal
     gc.collect()
     assert not folder.exists()
+
+
+def test_nothing_is_on_disk_before_a_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    journal = MemoryJournal()
+    journal.once(Stage(1, "record"), lambda: 1)
+    assert list(tmp_path.iterdir()) == []
+    journal.checkpoints(Stage(1, "solver/train")).commit(1, lambda folder: None)
+    (folder,) = tmp_path.iterdir()
+    assert folder.stat().st_mode & 0o077 == 0
 
 
 def test_two_journals_share_nothing():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import tempfile
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 from eva.protocols import Progress, Tracker
@@ -19,9 +21,17 @@ class MemoryFiles(Files):
     """Files in memory; only checkpoints, which are folders, go to a temporary folder."""
 
     def __init__(self) -> None:
-        super().__init__(Path(tempfile.mkdtemp(prefix="eva-")))
+        super().__init__(Path(tempfile.gettempdir()) / f"eva-{secrets.token_hex(8)}")
         self._content: dict[str, bytes] = {}
         weakref.finalize(self, shutil.rmtree, self.root, ignore_errors=True)
+
+    def write_folder(
+        self, name: str, write: Callable[[Path], None], *, stage: str
+    ) -> dict[str, Mark]:
+        """Let `write` fill a new folder; return the marks of its files by relative name."""
+        # not before it is needed: a kill leaves whatever is there
+        self.root.mkdir(mode=0o700, exist_ok=True)
+        return super().write_folder(name, write, stage=stage)
 
     def write(self, name: str, data: bytes, *, stage: str) -> Mark:
         """Keep a file."""
