@@ -1,3 +1,4 @@
+import re
 import tomllib
 from pathlib import Path
 
@@ -56,6 +57,21 @@ def test_a_template_is_written_with_its_data(tmp_path):
     assert path == tmp_path / "deep" / "game.toml"
     source = tomllib.loads(path.read_text())["prompts"]["source"]
     assert (path.parent / source).exists()
+
+
+@pytest.mark.parametrize("template", NAMES)
+def test_every_file_that_a_template_names_is_written(tmp_path, template):
+    text = templates.write(tmp_path / "game.toml", template).read_text()
+    named = set(re.findall(r'"([\w-]+\.(?:jsonl|py))', text))
+    assert {file.name for file in tmp_path.iterdir()} == {"game.toml", *named}
+
+
+def test_templates_may_share_data(tmp_path):
+    templates.write(tmp_path / "one.toml", "smoke")
+    templates.write(tmp_path / "two.toml", "smoke-online")
+    assert {file.name for file in tmp_path.iterdir()} == {
+        *("one.toml", "two.toml", "smoke_prompts.jsonl", "smoke_reward.py")
+    }
 
 
 @pytest.mark.parametrize("template", ["quickstart", "own_data", "paper"])

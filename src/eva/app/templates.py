@@ -28,19 +28,21 @@ def names() -> dict[str, str]:
 def write(path: Path, template: str) -> Path:
     """Write a template, and the data files that belong to it, and return where.
 
-    A data file of template `name` begins with `name_`; the config names it relative to itself. The
-    commands in the config's first lines name the new file.
+    A data file is one that the template names, relative to itself; one that is there already, the
+    same, stays. The commands in the config's first lines name the new file.
 
     Raises:
-        ConfigError: there is no such template, the file is there already, or cannot be written.
+        ConfigError: there is no such template, a file is there already, or cannot be written.
     """
     known = names()
     if template not in known:
         raise ConfigError(unknown_name("template", template, known))
     target = path if path.suffix else path.with_suffix(".toml")
-    data = [file for file in folder().glob(f"{template}_*") if file.suffix != ".toml"]
+    said = (folder() / f"{template}.toml").read_text(encoding="utf-8")
+    files = [file for file in folder().glob("*_*") if file.suffix != ".toml" and file.is_file()]
+    data = {file: target.parent / file.name for file in files if f'"{file.name}' in said}
     copies = {folder() / f"{template}.toml": target}
-    copies |= {file: target.parent / file.name for file in data}
+    copies |= {file: copy for file, copy in data.items() if not _same(file, copy)}
     for copy in copies.values():
         if copy.exists():
             raise ConfigError(f"{copy}: is there already, and nothing is overwritten: name another")
@@ -48,10 +50,13 @@ def write(path: Path, template: str) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         for source, copy in copies.items():
             shutil.copyfile(source, copy)
-        said = target.read_text(encoding="utf-8")
         for name in (f"configs/{template}.toml", f"{template}.toml"):
             said = said.replace(f" {name} ", f" {target} ").replace(f" {name}\n", f" {target}\n")
         target.write_text(said, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{target}: cannot be written: {error}") from error
     return target
+
+
+def _same(file: Path, copy: Path) -> bool:
+    return copy.is_file() and copy.read_bytes() == file.read_bytes()
