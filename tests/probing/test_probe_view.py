@@ -58,3 +58,5 @@ def test_json_has_no_nan(made, capsys):
 
 def test_an_interval_of_nothing_is_not_0():
     assert interval(Interval(math.nan, math.nan, 0.0, 1.0, 0)) == "not measured"
+    one = interval(Interval(0.5, math.nan, -math.inf, math.inf, 1))
+    assert one == "0.5 (of one prompt, which has no interval)"

@@ -70,7 +70,11 @@ def test_prompts_that_no_metric_tells_apart(made):
     for reliability in (Reliabilities(known, None), Reliabilities((unreachable,), unreachable)):
         found = verdict(made(reliability=reliability))
         assert (found.help, found.informativeness, found.n) == ("doubtful", "a_min", None)
-    assert "raise --n" in verdict(made(reliability=Reliabilities((), None))).sentence
+    none = Reliabilities((), None)
+    assert "raise --n" in verdict(made(reliability=none, k=3)).sentence
+    alone = verdict(made(reliability=none, measured=1))
+    assert "only 1 prompt has two scored answers" in alone.sentence
+    assert alone.cautions == ("reliability needs 3 prompts.",)
 
 
 def test_what_decides_nothing_is_said_all_the_same(made):

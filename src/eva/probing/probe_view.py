@@ -48,7 +48,7 @@ def _measures(probe: Probe) -> Table:
         "prompts": f"{found.prompts} of {probe.prompts}" + _too_long(found.unanswered),
         "reward": probe.reward,
         "answers": f"{params.n} per prompt at temperature {params.temperature:g}; {found.k} "
-        f"scored ones of {found.measured} prompts are compared",
+        f"scored ones of {found.measured} prompt{'' if found.measured == 1 else 's'} are compared",
         "unscored": ", ".join(f"{n} {cause}" for cause, n in found.unscored.items()) or "none",
         "lengths": _lengths(probe),
         "repeats": f"{found.repeats.equal:,} equal, {found.repeats.near:,} nearly, of "
@@ -144,6 +144,8 @@ def interval(found: Interval, *, share: bool = False) -> str:
     """
     if not math.isfinite(found.estimate):
         return "not measured"
+    if not math.isfinite(found.low):
+        return f"{found.estimate:.3g} (of one prompt, which has no interval)"
     if share:
         return f"{100 * found.estimate:.0f} % ({100 * found.low:.0f} to {100 * found.high:.0f})"
     return f"{found.estimate:.3g} ({found.low:.3g} to {found.high:.3g})"

@@ -36,6 +36,9 @@ ENOUGH = 0.7
 MOST = 64
 """More answers than that are not recommended: another metric or reward is cheaper."""
 
+FEWEST_ANSWERS, FEWEST_RANKED = 4, 3
+"""Answers per prompt for halves of 2, and prompts for a correlation that can be other than 1."""
+
 _SPLITS, _DRAWS = 20, 200
 
 
@@ -102,7 +105,7 @@ def reliabilities(rewards_PK: Floats, rng: np.random.Generator) -> Reliabilities
     """
     prompts, k = rewards_PK.shape
     half = k // 2
-    if half < 2 or prompts < 3:
+    if k < FEWEST_ANSWERS or prompts < FEWEST_RANKED:
         return Reliabilities((), None)
     # shuffled prompt by prompt: which answer of a prompt comes first means nothing to another's
     splits = [rng.permuted(rewards_PK, axis=1)[:, : 2 * half] for _ in range(_SPLITS)]

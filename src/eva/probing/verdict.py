@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from eva.probing.findings import Findings, percent
-from eva.probing.reliability import CANDIDATES, ENOUGH, MOST
+from eva.probing.reliability import CANDIDATES, ENOUGH, FEWEST_ANSWERS, FEWEST_RANKED, MOST
 
 Help: TypeAlias = Literal["likely", "doubtful", "unlikely", "cannot tell"]
 
@@ -91,9 +91,10 @@ _OPENING = {
 def _few_prompts(found: Findings) -> str:
     if found.measured >= FEWEST_PROMPTS:
         return ""
+    have = "prompt has" if found.measured == 1 else "prompts have"
     return (
-        f"only {found.measured} prompts have two scored answers or more, and {FEWEST_PROMPTS} are "
-        "the least that says anything; raise --limit, or look at what was unscored"
+        f"only {found.measured} {have} two scored answers or more, and {FEWEST_PROMPTS} are the "
+        "least that says anything; raise --limit, take more prompts, or look at what was unscored"
     )
 
 
@@ -171,7 +172,9 @@ def _unreliable(found: Findings) -> str:
     if best and best.n is not None:
         return ""
     if not found.reliability.metrics:
-        return "reliability needs 4 scored answers per prompt; raise --n"
+        if found.k >= FEWEST_ANSWERS:
+            return f"reliability needs {FEWEST_RANKED} prompts"
+        return f"reliability needs {FEWEST_ANSWERS} scored answers per prompt; raise --n"
     return (
         f"{MOST} answers or fewer would not rank the prompts with a reliability of {ENOUGH}, so "
         "choosing among them is close to drawing at random"
