@@ -45,7 +45,7 @@ def test_a_watcher_knows_the_parts_of_the_reward():
 
 def test_a_rewriter_is_the_policy_unless_another_model_is_named():
     config = load_config(SMOKE).model_dump(mode="json")
-    config["reward"] = config["reward"]["parts"][1]
+    config["reward"], config["prompts"]["constraints"] = config["reward"]["parts"][1], None
     config["creator"]["evolver"] = {"name": "evol_complexity"}
     made = Parts(parse_config(config), progress=Silent())
     evolver = made.creator().evolver
@@ -65,7 +65,7 @@ def test_a_rewriter_is_the_policy_unless_another_model_is_named():
 
 def rewriting(**evolver):
     config = load_config(SMOKE).model_dump(mode="json")
-    config["reward"] = config["reward"]["parts"][1]
+    config["reward"], config["prompts"]["constraints"] = config["reward"]["parts"][1], None
     config["creator"]["evolver"] = {"model": "random:tiny", **evolver}
     return Parts(parse_config(config), progress=Silent()).creator().evolver
 

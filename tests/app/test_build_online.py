@@ -5,7 +5,7 @@ import pytest
 from eva import online
 from eva.app.build import Parts
 from eva.app.build_online import keeps_base, learner, pace
-from eva.app.load import load_config
+from eva.app.load import load_config, parse_config
 from eva.app.progress import Silent
 from eva.creator.pace import AtOnce, Background
 from eva.errors import ConfigError
@@ -77,12 +77,12 @@ def test_the_first_policy_is_kept_only_where_every_step_asks_for_it():
 
 def test_the_pace_is_the_configs():
     assert isinstance(pace(config()), AtOnce)
-    background = config(
-        "online.background=true",
-        "reward={name='python',function='configs/smoke_reward.py:letters'}",
-        "creator.evolver={name='evol_instruct',model='random:tiny'}",
-    )
-    made = pace(background)
+    background = config().model_dump(mode="json")
+    background["prompts"]["constraints"] = None
+    background["online"]["background"] = True
+    background["reward"] = {"name": "python", "function": "configs/smoke_reward.py:letters"}
+    background["creator"]["evolver"] = {"name": "evol_instruct", "model": "random:tiny"}
+    made = pace(parse_config(background))
     assert isinstance(made, Background)
     made.close()
 

@@ -123,6 +123,8 @@ def test_parts_may_be_given_by_name_alone(tmp_path):
 def test_parts_must_fit_together():
     assert "prompts.constraints" in fault(creator={"evolver": {"name": "rules"}})
     assert "lose" in fault(reward={"name": "rules"})
+    checked = fault(prompts={"source": "p", "constraints": {}})
+    assert "'evol_instruct' rewrites no prompt that has checks" in checked
     assert "not both" in fault(budget={"tokens": 5, "match": "run"})
     assert "source = 'human'" in fault(creator={"evolver": {"name": "none"}})
     carried = {"objective": "dpo", "start": "scratch", "optimiser_state": "carried"}

@@ -363,4 +363,10 @@ class Config(BaseModel):
                 "reward 'rules' needs prompts with checks, which a language model's rewrites "
                 "lose: take creator.evolver 'rules'"
             )
+        if rewrites and self.prompts.constraints:
+            raise ValueError(
+                f"creator.evolver {evolver.name!r} rewrites no prompt that has checks, and "
+                "[prompts.constraints] gives every prompt some: take creator.evolver 'rules', or "
+                "drop the constraints"
+            )
         return self
