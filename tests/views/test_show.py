@@ -11,6 +11,7 @@ from rich.console import Console
 from eva.errors import ConfigError, DataError, RunError
 from eva.views.findings import Findings
 from eva.views.operators import by_operator
+from eva.views.report_results import before_and_after
 from eva.views.show import one_round, overview, show
 
 
@@ -49,6 +50,15 @@ def test_a_policy_that_was_taken_back_is_not_the_runs(play, alarmed):
     assert "alarm: round 2, scripted: it is bad; the policy of the round was taken back" in said
     assert "rounds/001/policy" in said
     assert "rounds/002/policy" not in said
+    told = "After is the policy of round 2, which was taken back: an earlier one stands."
+    assert told in said
+    assert told in before_and_after(Findings.read(run))
+
+
+def test_what_an_earlier_round_took_back_was_not_measured_last(play, alarmed):
+    run = play(rounds=3, watch=alarmed(2, does="rolls_back"))
+    assert "was taken back" in printed(run)
+    assert "After is" not in printed(run)
 
 
 def test_paths_are_not_broken_in_eighty_columns(finished, tmp_path):

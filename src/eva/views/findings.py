@@ -113,6 +113,15 @@ class Findings:
         return bool(self.commits) and _place(self.commits[-1]) in newest
 
     @property
+    def after(self) -> str:
+        """What to know of the policy that `compared` has as the last; mostly nothing."""
+        round = len(self.records)
+        back = any(alarm["round"] == round and alarm["rolls_back"] for alarm in self.alarms)
+        if not (back and self.compared):
+            return ""
+        return f"After is the policy of round {round}, which was taken back: an earlier one stands."
+
+    @property
     def last(self) -> str:
         """Where the newest commit stands."""
         if not self.commits:

@@ -113,7 +113,7 @@ def before_and_after(found: Findings) -> Html:
     """Return the tables of differences, and the figures of every round where they were taken."""
     if not found.compared:
         return join([note(_UNMEASURED), by_round(found)])
-    parts: list[object] = [note(_PAIRED)]
+    parts: list[object] = [note(_PAIRED), *([note(found.after)] if found.after else [])]
     for name, comparison in found.compared.items():
         parts += [element("h3", _titled(name)), *_tables(comparison["differences"])]
         unpaired = comparison["prompts"]["only_before"] + comparison["prompts"]["only_after"]

@@ -79,6 +79,8 @@ def overview(found: Findings) -> Group:
         parts += [_buffer(found), Text()]
     for name, comparison in found.compared.items():
         parts += [_comparison(name, sorted_out(comparison["differences"]).main), Text()]
+    if found.after:
+        parts.append(Text(found.after, style="yellow"))
     parts += [Text(f"alarm: {wording.alarm(raised)}", style="yellow") for raised in found.alarms]
     if found.set_aside:
         parts.append(Text(f"{several(len(found.set_aside), 'row')} of the data set set aside"))
