@@ -1,4 +1,6 @@
 import io
+import re
+import tomllib
 from typing import get_args
 
 import pytest
@@ -106,3 +108,10 @@ def test_braces_and_brackets_are_shown_as_they_are():
 def test_a_kind_that_is_not_there_gets_the_nearest_one():
     with pytest.raises(ConfigError, match="did you mean 'samplers'"):
         printed("sampler")
+
+
+@pytest.mark.parametrize("kind", ["samplers", "evolvers", "gates", "rewards", "objectives"])
+def test_settings_are_as_a_config_says_them(kind):
+    for part in parts.KINDS[kind][1]():
+        given = re.sub(r"\w+ (not set|= \.\.\.)(, |$)", "", part.settings).rstrip(", ")
+        tomllib.loads(f"part = {{ {given} }}")

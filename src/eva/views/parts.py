@@ -17,6 +17,7 @@ from eva.app.config import Config
 from eva.app.config_online import Oaif
 from eva.errors import ConfigError, unknown_name
 from eva.types import Json
+from eva.views import toml
 
 # registries are imported by the list that needs them: those of the solver load torch
 
@@ -316,7 +317,10 @@ def _settings(section: type[BaseModel], name: str) -> str:
 
 
 def _listed(settings: Mapping[str, Json]) -> str:
-    return ", ".join(f"{key} = {value!r}" for key, value in settings.items())
+    return ", ".join(
+        f"{key} not set" if value is None else f"{key} = {toml.inline(value)}"
+        for key, value in settings.items()
+    )
 
 
 def _also(aliases: list[str]) -> str:

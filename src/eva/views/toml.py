@@ -27,18 +27,23 @@ def _table(table: Mapping[str, Json], path: tuple[str, ...]) -> Iterator[str]:
         yield f"[{'.'.join(map(_key, path))}]"
     for key, value in present.items():
         if not isinstance(value, Mapping):
-            yield f"{_key(key)} = {_value(value)}"
+            yield f"{_key(key)} = {inline(value)}"
     for key, value in present.items():
         if isinstance(value, Mapping):
             yield from _table(value, (*path, key))
 
 
-def _value(value: Json) -> str:
+def inline(value: Json) -> str:
+    """Return a value as it stands behind its key.
+
+    >>> inline({"a": [True, "b"]})
+    '{ a = [true, "b"] }'
+    """
     if isinstance(value, Mapping):
-        inner = (f"{_key(k)} = {_value(v)}" for k, v in value.items() if v is not None)
+        inner = (f"{_key(k)} = {inline(v)}" for k, v in value.items() if v is not None)
         return f"{{ {', '.join(inner)} }}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value))}]"
+        return f"[{', '.join(map(inline, value))}]"
     if isinstance(value, str):
         # TOML's basic strings are JSON's, but for the character DEL
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
