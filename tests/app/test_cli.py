@@ -39,6 +39,7 @@ def test_every_verb_has_help():
         "run",
         "resume",
         "show",
+        "compare",
         "report",
         "export",
         "list",

@@ -86,6 +86,15 @@ def test_seeds_are_averaged_by_prompt_and_their_spread_is_told() -> None:
     assert got["by_seed"] == pytest.approx([0.1, 0.2, 0.6])
     assert got["spread"] == pytest.approx(np.std([0.1, 0.2, 0.6], ddof=1))
     assert got["n"] == 30  # prompts, not prompts times seeds
+    # over prompts every difference is the same, over seeds they are not
+    assert got["verdict"] == "gain"
+    across = mean_interval([0.1, 0.2, 0.6])
+    assert got["over_seeds"] == {
+        "low": pytest.approx(across.low),
+        "high": pytest.approx(across.high),
+        "verdict": "inside the interval",
+    }
+    assert by_metric(compare([result(BEFORE)], afters[:1]))["heldout/reward"]["over_seeds"] is None
     paired = compare([result(BEFORE)] * 3, afters)
     assert by_metric(paired)["heldout/reward"] == got
 

@@ -203,6 +203,17 @@ def show(
 
 
 @app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders; those of the baseline first.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")] = False,
+) -> None:
+    """Compare runs: seeds of one config are an arm, held against the first arm."""
+    from eva.views import compare as verb
+
+    verb.show(runs, as_json=as_json)
+
+
+@app.command()
 def report(
     run: RunPath,
     out: Annotated[Path | None, typer.Option(help="HTML file; default RUN/report.html.")] = None,

@@ -16,6 +16,7 @@ from eva.evals.rows import Row, has_label, label_names, value_names
 from eva.evals.statistics import (
     Better,
     detectable_difference,
+    mean_interval,
     over_seeds,
     verdict,
 )
@@ -49,7 +50,9 @@ def compare(before: Sequence[Result], after: Sequence[Result]) -> dict[str, Json
     Returns a dictionary: `name`; `seeds`; `prompts` (paired, only_before, only_after);
     `differences`, one for every value over all prompts and by label, each with metric, value,
     label, n, unpaired, before, after, difference, error, low, high, verdict, detectable (the
-    difference these prompts would show with probability 0.8), by_seed, spread.
+    difference these prompts would show with probability 0.8), by_seed, spread, over_seeds. All but
+    the last three are over prompts, for these seeds; over_seeds has low, high and verdict of
+    Student's t over seeds, for these prompts, and is None with fewer than two.
 
     Raises:
         DataError: results of different evaluations, sampling parameters or numbers of seeds.
@@ -131,7 +134,15 @@ def _difference(
         ),
         "by_seed": [_finite(estimate) for estimate in seeds.estimates],
         "spread": _finite(seeds.spread),
+        "over_seeds": _over_seeds(seeds.estimates, better=BETTER.get(name, 0)),
     }
+
+
+def _over_seeds(estimates: Sequence[float], *, better: Better) -> dict[str, Json] | None:
+    interval = mean_interval(estimates)
+    if not math.isfinite(interval.error):
+        return None
+    return {"low": interval.low, "high": interval.high, "verdict": verdict(interval, better=better)}
 
 
 def _matrix(name: str, rows: Sequence[Row], tables: Sequence[Mapping[str, Row]]) -> Floats:

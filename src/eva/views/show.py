@@ -77,8 +77,9 @@ def overview(found: Findings) -> Group:
         parts += [_rounds(found), Text()]
     if found.online and found.records:
         parts += [_buffer(found), Text()]
-    for name, comparison in found.compared.items():
-        parts += [_comparison(name, sorted_out(comparison["differences"]).main), Text()]
+    for name, compared in found.compared.items():
+        title = f"{wording.evaluation(name)}: before and after"
+        parts += [comparison(title, sorted_out(compared["differences"]).main), Text()]
     if found.after:
         parts.append(Text(found.after, style="yellow"))
     parts += [Text(f"alarm: {wording.alarm(raised)}", style="yellow") for raised in found.alarms]
@@ -143,10 +144,17 @@ _DRAWN = {
 }
 
 
-def _comparison(name: str, differences: Sequence[Row]) -> Table:
-    table = _table(f"{wording.evaluation(name)}: before and after")
+def comparison(
+    title: str,
+    differences: Sequence[Row],
+    *,
+    columns: tuple[str, str] = ("before", "after"),
+    interval: str = "95 % interval",
+) -> Table:
+    """Return differences as a table, with names for its columns."""
+    table = _table(title)
     table.add_column()
-    for column in ("n", "before", "after", "difference", "95 % interval"):
+    for column in ("n", *columns, "difference", interval):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict")
     for d in differences:
