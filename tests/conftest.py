@@ -143,8 +143,8 @@ def loopback():
 class Alarmed:
     """Raises an alarm in the rounds it is told."""
 
-    def __init__(self, *rounds, does):
-        self.rounds, self.does, self.asked = rounds, does, []
+    def __init__(self, *rounds, does, back=None):
+        self.rounds, self.does, self.back, self.asked = rounds, does, back, []
 
     def look(self, records, past, *, before, after):
         self.asked.append(
@@ -152,7 +152,8 @@ class Alarmed:
         )
         if len(records) not in self.rounds:
             return []
-        does = {"stops": False, "rolls_back": False} | {self.does: True}
+        back = self.back or [len(records)]
+        does = {"stops": self.does == "stops", "rolls_back": back if self.does != "stops" else []}
         return [{"alarm": "scripted", "value": 2.0, "limit": 1.0, "says": "it is bad", **does}]
 
 

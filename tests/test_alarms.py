@@ -51,7 +51,7 @@ def test_an_alarm_is_raised_above_its_limit_alone(name):
     assert (alarm["alarm"], alarm["limit"]) == (name, limit)
     assert alarm["value"] == pytest.approx(read)
     assert not alarm["stops"]
-    assert not alarm["rolls_back"]
+    assert alarm["rolls_back"] == []
     assert json.loads(json.dumps(alarm)) == alarm
     assert look(series(part, figure, NEAR[name]), **{name: limit}) == []
     assert look(series(part, figure, values), action="off", **{name: limit}) == []
@@ -214,9 +214,21 @@ LONGER = series("solver", "length_mean", (40.0, 80.0))
 
 def test_stop_stops_and_rollback_rolls_back():
     (alarm,) = look(LONGER, [[]], action="stop", length=1.5)
-    assert (alarm["stops"], alarm["rolls_back"]) == (True, False)
+    assert (alarm["stops"], alarm["rolls_back"]) == (True, [])
     (alarm,) = look(LONGER, [[]], action="rollback", length=1.5)
-    assert (alarm["stops"], alarm["rolls_back"]) == (False, True)
+    assert (alarm["stops"], alarm["rolls_back"]) == (False, [1, 2])
+
+
+def test_what_answers_show_speaks_against_the_policy_that_gave_them():
+    def back(name, rounds, **limits):
+        (alarm,) = look(rounds, [[]], action="rollback", **limits)
+        assert alarm["alarm"] == name
+        return alarm["rolls_back"]
+
+    # online a round's answers are those of the policy as it learns
+    assert back("length", [r | {"steps": 4} for r in LONGER], length=1.5) == [2]
+    # prompts say nothing of the policy before
+    assert back("diversity", series("creator", "diversity", (0.9, 0.1)), diversity=0.4) == [2]
 
 
 @pytest.mark.parametrize(
@@ -227,9 +239,9 @@ def test_stop_stops_and_rollback_rolls_back():
     ],
 )
 def test_going_back_again_stops(past):
-    rounds = [[{"alarm": name, "rolls_back": True}] if name else [] for name in past]
+    rounds = [[{"alarm": name, "rolls_back": [1]}] if name else [] for name in past]
     (alarm,) = look([*LONGER[:1], *LONGER], rounds, action="rollback", length=1.5)
-    assert (alarm["stops"], alarm["rolls_back"]) == (True, False)
+    assert (alarm["stops"], alarm["rolls_back"]) == (True, [])
 
 
 def test_where_one_alarm_stops_nothing_is_taken_back():
@@ -237,6 +249,6 @@ def test_where_one_alarm_stops_nothing_is_taken_back():
     limits = {"length": Limit(1.5, "rollback"), "truncation": Limit(0.2, "stop")}
     alarms = Watcher(limits).look(both, [[]], before={}, after={})
     assert [(a["alarm"], a["stops"], a["rolls_back"]) for a in alarms] == [
-        ("length", False, False),
-        ("truncation", True, False),
+        ("length", False, []),
+        ("truncation", True, []),
     ]

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from eva import offline
+from eva import offline, schedule
 from eva.creator.creator import EvaCreator
 from eva.creator.gates.duplicate import Duplicate
 from eva.creator.informativeness import METRICS
@@ -432,6 +432,22 @@ def test_a_round_that_is_taken_back_leaves_its_prompts_and_not_its_policy(alarme
     assert played.engine.weight == 80
     drawn = journal.once(Stage(3, "creator/sample"), dict)
     assert set(drawn["ids"]) == set(records[1]["prompts"])
+
+
+def test_a_policy_whose_answers_were_bad_goes_with_what_was_learned_from_it(alarmed):
+    def bad():
+        return game(watch=alarmed(3, does="rolls_back", back=[2, 3]))
+
+    played = bad()
+    records, journal = play(played, until=4)
+    # rounds train 40 examples each: round 4 begins, and answers, where round 1 ended
+    assert played.engine.answered[-1][0] == "scripted+40"
+    assert schedule.standing(played, journal, 3) == 1
+    assert schedule.standing(played, journal, 4) == 4
+    journal = MemoryJournal()
+    with faults.armed("alarms:after_commit", at=3), pytest.raises(faults.Crash):
+        play(bad(), journal=journal, until=4)
+    assert play(bad(), journal=journal, until=4)[0] == records
 
 
 def test_the_first_round_is_taken_back_to_the_first_policy(alarmed):

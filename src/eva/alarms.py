@@ -195,6 +195,9 @@ SIGNS: Mapping[str, Callable[[Seen], Sign | None]] = MappingProxyType(
 )
 """The signs by the names of their alarms."""
 
+OF_ANSWERS = frozenset({"length", "repetition", "truncation", "parts"})
+"""Signs that answers show: offline, those of the policy with which the round began."""
+
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
@@ -225,13 +228,21 @@ class Watcher:
                     "value": sign.value,
                     "limit": limit.limit,
                     "says": sign.says,
-                    "rolls_back": limit.action == "rollback" and not again,
+                    "rolls_back": _blamed(name, records)
+                    if limit.action == "rollback" and not again
+                    else [],
                     "stops": limit.action == "stop" or again,
                 }
             )
         if any(alarm["stops"] for alarm in alarms):
-            alarms = [alarm | {"rolls_back": False} for alarm in alarms]
+            alarms = [alarm | {"rolls_back": []} for alarm in alarms]
         return alarms
+
+
+def _blamed(name: str, records: Sequence[Record]) -> list[int]:
+    """Return the rounds whose policies a sign speaks against: what was learned from one, too."""
+    t, online = len(records), "steps" in records[-1]
+    return [t - 1, t] if name in OF_ANSWERS and not online else [t]
 
 
 def _prompts(record: Record) -> int:

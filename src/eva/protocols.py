@@ -292,10 +292,10 @@ class Watch(Protocol):
     ) -> list[Json]:
         """Return the alarms of the round that ended, as JSON.
 
-        Each has `alarm` (its name), `value`, `limit`, `says`, and whether it `stops` the run or
-        `rolls_back` the round's policy. `records` are those of the rounds so far, `past` the alarms
-        of the rounds before; `before` and `after` the results of evaluators for the first policy
-        and the round's, by name, empty where it was not measured.
+        Each has `alarm` (its name), `value`, `limit`, `says`, whether it `stops` the run, and
+        `rolls_back`: the rounds whose policies it takes back. `records` are those of the rounds so
+        far, `past` the alarms of the rounds before; `before` and `after` the results of evaluators
+        for the first policy and the round's, by name, empty where it was not measured.
         """
         ...
 

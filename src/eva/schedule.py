@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -142,9 +142,15 @@ def alarms(journal: Journal, t: int) -> Sequence[Mapping[str, Json]]:
 
 def standing(game: Game, journal: Journal, t: int) -> int:
     """Return the round whose policy holds after round t: an earlier one where t was taken back."""
-    while t and game.watch and any(alarm["rolls_back"] for alarm in alarms(journal, t)):
-        t -= 1
-    return t
+    if not game.watch:
+        return t
+    back = taken_back(alarm for i in range(1, t + 1) for alarm in alarms(journal, i))
+    return next(i for i in range(t, -1, -1) if i not in back)
+
+
+def taken_back(raised: Iterable[Mapping[str, Json]]) -> set[int]:
+    """Return the rounds whose policies alarms take back; the first policy, 0, is never one."""
+    return {t for alarm in raised for t in alarm["rolls_back"]} - {0}
 
 
 def _results(game: Game, journal: Journal, t: int) -> dict[str, Mapping[str, Json]]:

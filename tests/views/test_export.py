@@ -71,6 +71,9 @@ def test_the_model_is_the_last_that_was_not_taken_back(play, alarmed):
     with RunFolder.open_readonly(run) as folder:
         assert _policy(folder, None) == run / "rounds/002/policy"
         assert _policy(folder, 3) == run / "rounds/003/policy"
+    two = play(rounds=3, watch=alarmed(3, does="rolls_back", back=[2, 3]))
+    with RunFolder.open_readonly(two) as folder:
+        assert _policy(folder, None) == two / "rounds/001/policy"
     first = play(rounds=1, watch=alarmed(1, does="rolls_back"))
     with RunFolder.open_readonly(first) as folder:
         assert _policy(folder, None) is None

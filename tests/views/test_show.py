@@ -47,7 +47,7 @@ def test_any_run_can_be_shown(run, request):
 def test_a_policy_that_was_taken_back_is_not_the_runs(play, alarmed):
     run = play(rounds=2, watch=alarmed(2, does="rolls_back"))
     said = printed(run)
-    assert "alarm: round 2, scripted: it is bad; the policy of the round was taken back" in said
+    assert "alarm: round 2, scripted: it is bad; the policy of round 2 was taken back" in said
     assert "rounds/001/policy" in said
     assert "rounds/002/policy" not in said
     told = "After is the policy of round 2, which was taken back: an earlier one stands."

@@ -8,6 +8,7 @@ from pathlib import Path
 from eva.app.results import alarms
 from eva.errors import ConfigError, unknown_name
 from eva.runs.folder import RunFolder
+from eva.schedule import taken_back
 from eva.views import export_tables
 
 WHAT = ("model", "pairs", "prompts")
@@ -79,8 +80,7 @@ def _policy(folder: RunFolder, round: int | None) -> Path | None:
         if row["result"] is not None
     }
     if round is None and kept:
-        taken_back = {alarm["round"] for alarm in alarms(folder) if alarm["rolls_back"]}
-        round = max({0, *range(1, max(kept) + 1)} - taken_back)
+        round = max({0, *range(1, max(kept) + 1)} - taken_back(alarms(folder)))
     if round == 0:
         return None
     if round is None or round not in kept:

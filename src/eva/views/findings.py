@@ -11,7 +11,7 @@ from pathlib import Path
 from eva.app.results import alarms, comparisons, evaluations
 from eva.runs.folder import RunFolder
 from eva.runs.tables import Logged
-from eva.schedule import TRAINING
+from eva.schedule import TRAINING, taken_back
 from eva.types import Json
 from eva.views import steps
 from eva.views.lineage import Lineage, Row
@@ -116,8 +116,7 @@ class Findings:
     def after(self) -> str:
         """What to know of the policy that `compared` has as the last; mostly nothing."""
         round = len(self.records)
-        back = any(alarm["round"] == round and alarm["rolls_back"] for alarm in self.alarms)
-        if not (back and self.compared):
+        if not (round in taken_back(self.alarms) and self.compared):
             return ""
         return f"After is the policy of round {round}, which was taken back: an earlier one stands."
 

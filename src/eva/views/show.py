@@ -14,6 +14,7 @@ from rich.text import Text
 from eva.errors import ConfigError
 from eva.records import figures
 from eva.runs.metrics import describe
+from eva.schedule import taken_back
 from eva.views import wording
 from eva.views.differences import sorted_out
 from eva.views.findings import Findings
@@ -175,9 +176,9 @@ _STYLES = {"gain": "green", "loss": "red"}
 
 def _places(found: Findings) -> list[Text]:
     """Return where things lie, and what goes on with a run that an alarm stopped."""
-    taken_back = {f"{alarm['round']:03d}" for alarm in found.alarms if alarm["rolls_back"]}
+    back = {f"{round:03d}" for round in taken_back(found.alarms)}
     kept = sorted(found.path.glob("rounds/*/policy"))
-    policies = [path for path in kept if path.parent.name not in taken_back]
+    policies = [path for path in kept if path.parent.name not in back]
     places = {"run": found.path, "policy": policies[-1] if policies else None}
     report = found.path / "report.html"
     places["report"] = report if report.exists() else None

@@ -203,12 +203,14 @@ def interval(d: Difference) -> str:
 def alarm(raised: Mapping[str, Json]) -> str:
     """Return a raised alarm in words.
 
-    >>> alarm({"round": 2, "alarm": "length", "says": "x", "stops": False, "rolls_back": True})
-    'round 2, length: x; the policy of the round was taken back'
+    >>> alarm({"round": 2, "alarm": "length", "says": "x", "stops": False, "rolls_back": [1, 2]})
+    'round 2, length: x; the policies of rounds 1 and 2 were taken back'
     """
-    done = ""
-    if raised["rolls_back"]:
-        done = "; the policy of the round was taken back"
+    done, back = "", [round for round in raised["rolls_back"] if round]
+    if len(back) > 1:
+        done = f"; the policies of rounds {' and '.join(map(str, back))} were taken back"
+    elif back:
+        done = f"; the policy of round {back[0]} was taken back"
     elif raised["stops"]:
         done = "; a reason to stop"
     return f"round {raised['round']}, {raised['alarm']}: {raised['says']}{done}"
