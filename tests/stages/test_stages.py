@@ -283,3 +283,23 @@ def test_a_policy_and_its_export_are_two_folders(game, chained, tmp_path):
             At(game), chained / "pairs1.parquet", out=tmp_path / "p", export=tmp_path / "x/../p"
         )
     assert not list(tmp_path.iterdir())
+
+
+def test_answers_without_a_score_are_told_with_their_causes(game, chained, tmp_path, monkeypatch):
+    class Picky:
+        def score(self, groups):
+            return [
+                ScoredGroup(
+                    group,
+                    tuple(
+                        Score(1.0) if i else Score(None, "too_short")
+                        for i, _ in enumerate(group.responses)
+                    ),
+                )
+                for group in groups
+            ]
+
+    monkeypatch.setattr(stages, "reward_model", lambda section, **given: Picky())
+    said = stages.score(At(game, 1), chained / "groups1.parquet", out=tmp_path / "s.parquet")
+    assert said["unscored"] == said["prompts"] > 0
+    assert said["causes"] == {"too_short": said["prompts"]}

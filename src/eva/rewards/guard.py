@@ -99,7 +99,7 @@ def judge(scores: Sequence[Score], *, of: int | None = None) -> None:
     last = f"{failed[-1].cause} {failed[-1].detail}".strip()
     raise RewardError(
         f"the reward is broken: {len(failed)} of {total} responses could not be scored ({counts});"
-        f" the last one: {last}. Score a few answers by hand, repair the reward, then resume"
+        f" the last one: {last}. Score a few answers by hand, repair the reward, and run it again"
     )
 
 

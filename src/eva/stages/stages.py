@@ -122,8 +122,10 @@ def score(at: At, groups: Path, *, out: Path) -> dict[str, Json]:
         chunk=at.game.run.chunk,
     )
     parquet.write(out, scored, kind=ScoredGroup)
-    rewards = [reward for group in scored for reward in group.rewards]
-    return {"prompts": len(scored), "responses": len(rewards), "unscored": rewards.count(None)}
+    scores = [score for group in scored for score in group.scores]
+    causes = Counter(score.cause for score in scores if score.reward is None)
+    found = {"prompts": len(scored), "responses": len(scores), "unscored": causes.total()}
+    return found | ({"causes": dict(sorted(causes.items()))} if causes else {})
 
 
 def evolve(
