@@ -125,7 +125,9 @@ def curve(arm: str, path: Path) -> list[dict[str, Any]]:
     with RunFolder.open_readonly(path) as folder:
         records, measured = folder.records(), evaluations(folder)
         seed = folder.config["seed"]
-        trained = {t: trained_on(folder, t) for t in measured if t}
+        prompts = {prompt.id: prompt for prompt in folder.population.prompts()}
+        scores = folder.population.table("scores", stage="online/steps")
+        trained = {t: trained_on(scores, prompts, t=t) for t in measured if t}
     spent, rows = 0, []
     for t, found in measured.items():
         if t:
@@ -151,10 +153,10 @@ def curve(arm: str, path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def trained_on(folder: RunFolder, t: int) -> dict[str, Any]:
+def trained_on(
+    scores: Sequence[Mapping[str, Any]], prompts: Mapping[str, Prompt], *, t: int
+) -> dict[str, Any]:
     """Return what the prompts of a round were like, and their answers."""
-    prompts = {prompt.id: prompt for prompt in folder.population.prompts()}
-    scores = folder.population.table("scores", stage="online/steps")
     rows = [row for row in scores if row["round"] == t]
     asked = [prompts[row["prompt_id"]] for row in rows]
     return {

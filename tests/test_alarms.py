@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from eva.alarms import SIGNS, Limit, Seen, Watcher
+from eva.alarms import SIGNS, Limit, Seen, Watcher, _apart
 
 RAISED = {
     # the figure of rounds 1, 2 and 3, the limit, and what is read in round 3
@@ -252,3 +252,9 @@ def test_where_one_alarm_stops_nothing_is_taken_back():
         ("length", False, []),
         ("truncation", True, []),
     ]
+
+
+def test_figures_that_nothing_tells_apart_are_told_all_the_same():
+    assert _apart(1.0, 1.0) == ("1", "1")
+    assert _apart(12.3, 12.4) == ("12.3", "12.4")
+    assert _apart(float("nan"), float("nan")) == ("nan", "nan")

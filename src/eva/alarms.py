@@ -8,6 +8,7 @@ warn, stop, or roll back. A sign that can't be read (too few prompts, nothing me
 from __future__ import annotations
 
 import statistics
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -257,11 +258,10 @@ def _acceptance(record: Record) -> float | None:
 
 def _apart(first: float, last: float, *, decimals: int = 0) -> tuple[str, str]:
     """Return two figures as text, with more decimals where fewer would not tell them apart."""
-    while True:
-        texts = f"{first:.{decimals}f}", f"{last:.{decimals}f}"
-        if first == last or texts[0] != texts[1]:
-            return texts
-        decimals += 1
+    texts = f"{first:.{decimals}f}", f"{last:.{decimals}f}"
+    if first == last or texts[0] != texts[1] or decimals == sys.float_info.dig:
+        return texts
+    return _apart(first, last, decimals=decimals + 1)
 
 
 def _percents(first: float, last: float) -> tuple[str, str]:

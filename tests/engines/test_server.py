@@ -378,3 +378,19 @@ def test_no_schedule_of_faults_changes_a_reply(loopback, client, schedule):
     assert totals["requests"] == 12
     assert totals["tries"] == len(server.asked) == 12 + sum(totals["faults"].values())
     assert totals["completion_tokens"] == sum(group.generated_tokens for group in expected)
+
+
+def test_a_limit_by_another_name_is_the_same_request(loopback, client):
+    server = loopback(answer)
+    replies = Replies()
+    first = sampled(client(server, replies))
+    asked = len(server.asked)
+    again = sampled(client(server, replies, limit_field="max_completion_tokens"))
+    assert again == first
+    assert len(server.asked) == asked
+    other = sampled(client(server, limit_field="max_completion_tokens"))
+    assert [len(group.responses) for group in other] == [len(group.responses) for group in first]
+    assert all(
+        "max_tokens" not in body and body["max_completion_tokens"] == PARAMS.max_tokens
+        for body in server.asked[asked:]
+    )

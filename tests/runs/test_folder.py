@@ -432,7 +432,7 @@ def test_a_damaged_database_or_description_is_named(tmp_path):
     with pytest.raises(RunError, match=r"run\.json is damaged"):
         RunFolder.open(path)
     (path / "run.json").write_text('{"format": 99}')
-    with pytest.raises(RunError, match="got format 99, expected 1"):
+    with pytest.raises(RunError, match="got format 99, expected 2"):
         RunFolder.open(path)
 
 

@@ -74,7 +74,7 @@ def test_with_several_seeds_the_interval_is_over_them(runs):
 
 def test_one_arm_is_held_against_the_policy_it_began_with(runs):
     text = shown(runs["eva", 1])
-    assert "A  all runs; seed 1;" in text
+    assert "arm 1  all runs; seed 1;" in text
     assert "held-out prompts: before and after" in text
     assert "95 % over prompts" in text
 

@@ -73,14 +73,14 @@ class LaunchedSolver(PairSolver):
                 "there"
             )
         # also where an interrupted attempt came as far as the last update
-        shutil.rmtree(self._job(stage), ignore_errors=True)
+        shutil.rmtree(self._job(stage.round), ignore_errors=True)
         self.progress.end()
         engine.load(latest[1], optimiser=self.carries)
         tokens = sum(examples[i].trained_tokens for batch in plan for i in batch)
         return {"updates": len(plan), "trained_tokens": tokens}
 
-    def _job(self, stage: Stage) -> Path:
-        return self.folder / f"rounds/{stage.round:03d}/train_job"
+    def _job(self, round: int) -> Path:
+        return self.folder / f"rounds/{round:03d}/train_job"
 
     def _prepare(
         self,
@@ -91,7 +91,7 @@ class LaunchedSolver(PairSolver):
         latest: tuple[int, Path] | None,
     ) -> Path:
         """Write the job's folder, in place of what an interrupted attempt left."""
-        job = self._job(Stage(streams.round, streams.stage))
+        job = self._job(streams.round)
         shutil.rmtree(job, ignore_errors=True)
         job.mkdir(parents=True)
         parquet.write(job / "examples.parquet", examples, kind=Example)

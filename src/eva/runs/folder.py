@@ -22,7 +22,7 @@ from eva.runs.ledger import Ledger
 from eva.runs.population import Population
 from eva.types import Json
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout, kept in `run.json`."""
 
 PACKAGES = (

@@ -12,7 +12,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from string import ascii_uppercase
 from typing import TypeAlias
 
 from rich.console import Console
@@ -71,33 +70,31 @@ def show(paths: Sequence[Path], *, as_json: bool = False, console: Console | Non
         DataError: runs measured nothing, or cannot be paired.
         RunError: there is no run, or it is damaged.
     """
-    arms = grouped([read(Path(path)) for path in paths])
-    found = compared(arms)
+    found = compared(grouped([read(Path(path)) for path in paths]))
     console = console or Console(highlight=False)
     if as_json:
         print(json.dumps(found))
         return
-    for letter, arm in zip(ascii_uppercase, found["arms"], strict=False):
+    for number, arm in enumerate(found["arms"], 1):
         seeds, tokens = ([run[key] for run in arm["runs"]] for key in ("seed", "tokens"))
         told = f"seed {_list(seeds)}; {wording.count(sum(tokens) / len(tokens))} tokens generated"
-        console.print(Text.assemble((f"{letter}  {arm['name']}", "bold"), f"; {told}"))
+        console.print(Text.assemble((f"arm {number}  {arm['name']}", "bold"), f"; {told}"))
     for note in found["notes"]:
         console.print(Text(note, style="yellow"))
-    letters = ascii_uppercase[1:] if len(arms) > 1 else "A"
-    for letter, pair in zip(letters, found["comparisons"], strict=False):
+    for number, pair in enumerate(found["comparisons"], 2):
         console.print()
-        console.print(*_tables(letter, pair), sep="\n\n")
+        console.print(*_tables(number, pair), sep="\n\n")
 
 
-def _tables(letter: str, pair: Mapping[str, Json]) -> Iterator[Table]:
+def _tables(number: int, pair: Mapping[str, Json]) -> Iterator[Table]:
     unit = f"over {len(pair['seeds'])} seeds" if len(pair["seeds"]) > 1 else "over prompts"
     alone = pair["against"] == _BEFORE
-    said = "before and after" if alone else f"{letter} against A"
+    said = "before and after" if alone else f"arm {number} against arm 1"
     for name, result in pair["evaluations"].items():
         yield comparison(
             f"{wording.evaluation(name)}: {said}",
             [_by_seeds(d) for d in sorted_out(result["differences"]).main],
-            columns=("before", "after") if alone else ("A", letter),
+            columns=("before", "after") if alone else ("arm 1", f"arm {number}"),
             interval=f"95 % {unit}",
         )
 
@@ -122,12 +119,12 @@ def read(path: Path) -> Run:
     spent = [record["tokens"] for record in records[:last]]
     return Run(
         path,
-        seed=config["seed"],
+        seed=config.get("seed", 0),
         leaves=dict(_leaves({k: v for k, v in config.items() if k not in _BESIDE})),
         before=measured[min(measured)],
         after=measured[last],
         round=last,
-        rounds=config["rounds"],
+        rounds=config.get("rounds", last),
         tokens=sum(part["total"] - part["trained"] for part in spent),
     )
 
